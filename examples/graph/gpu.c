@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Life of the device, and launching kernels on it.
+ */
+#include <errno.h>
+
+#include "worker.h"
+
+/*
+ * On failure nothing is undone: the program ends then.
+ */
+int gpu_create(struct gpu **out, const struct gpu_options *options)
+{
+	const struct gpusvm_mm_opts mm_opts = {
+		.size = sizeof(mm_opts),
+		.technique = options->technique,
+	};
+	struct gpu *gpu;
+	int err;
+
+	gpu = gpusvm_alloc(sizeof(*gpu));
+	if (!gpu)
+		return -ENOMEM;
+	gpu->options = *options;
+	pt_init(&gpu->page_table);
+	err = gpusvm_mm_open(&gpu->mm, &mm_opts);
+	if (!err && options->migrate)
+		err = gpu_vram_init(gpu);
+	if (!err)
+		err = gpu_svm_init(gpu);
+	if (!err)
+		err = gpu_workers_start(gpu);
+	*out = gpu;
+	return err;
+}
+
+/*
+ * Run a kernel for the indices below @count on all workers and wait.  As on a
+ * GPU its arguments are copied: they must not be a device fault themselves.
+ */
+int gpu_launch(struct gpu *gpu, gpu_kernel *kernel, const void *args,
+	       size_t size, uint64_t count)
+{
+	unsigned int i;
+
+	if (size > sizeof(gpu->args))
+		return -EINVAL;
+	memcpy(gpu->args, args, size);
+	gpu->kernel = kernel;
+	gpu->count = count;
+	pthread_barrier_wait(&gpu->start);
+	pthread_barrier_wait(&gpu->done);
+	for (i = 0; i < gpu->options.workers; i++)
+		if (gpu->workers[i].error)
+			return gpu->workers[i].error;
+	return 0;
+}
+
+/* Memory that is on the device comes home: then there is no device. */
+int gpu_destroy(struct gpu *gpu)
+{
+	int err;
+
+	gpu_workers_stop(gpu);
+	gpu_svm_fini(gpu);
+	err = gpusvm_mm_close(gpu->mm);
+	if (!err && gpu->options.migrate)
+		err = gpu_vram_fini(gpu);
+	if (err)
+		return err;
+	pt_fini(&gpu->page_table);
+	gpusvm_free(gpu);
+	return 0;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Device memory as the library sees it: page frames, one struct page each.
+ *
+ * A page frame number is an address divided by the page size.  For device
+ * memory that is mapped into the process it is the address of the mapping; a
+ * simulator whose memory is elsewhere may use any window of addresses that
+ * no other pagemap has.
+ */
+#ifndef GPUSVM_PAGEMAP_H
+#define GPUSVM_PAGEMAP_H
+
+#include <gpusvm/kernel.h>
+
+#include <gpusvm/names_begin.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * enum memory_type - What the CPU may do with device memory
+ * @MEMORY_DEVICE_PRIVATE: Nothing; a CPU access brings the page home
+ * @MEMORY_DEVICE_COHERENT: Access it in place; not supported yet
+ */
+enum memory_type {
+	MEMORY_DEVICE_PRIVATE = 1,
+	MEMORY_DEVICE_COHERENT,
+};
+
+struct dev_pagemap_ops;
+
+/**
+ * struct dev_pagemap - A piece of device memory
+ * @type: MEMORY_DEVICE_PRIVATE
+ * @ops: drm_gpusvm_pagemap_ops_get()
+ * @owner: Token of the devices that can use it in place
+ * @range: First and last byte, page-aligned and inclusive as in the kernel
+ * @range.start: First byte
+ * @range.end: Last byte
+ * @pages: Library-private
+ * @next: Library-private
+ *
+ * The driver's object, in memory that never migrates.
+ */
+struct dev_pagemap {
+	enum memory_type type;
+	const struct dev_pagemap_ops *ops;
+	void *owner;
+	struct {
+		u64 start;
+		u64 end;
+	} range;
+	struct page *pages;
+	struct dev_pagemap *next;
+};
+
+/**
+ * gpusvm_pagemap_add() - Make device memory known
+ * @pgmap: Its description; must stay until gpusvm_pagemap_remove()
+ *
+ * Context: May sleep.
+ * Return: 0; -EINVAL for a bad description; -EOPNOTSUPP for a type that is not
+ * supported; -EEXIST if the addresses overlap another pagemap; -ENOMEM.
+ */
+GPUSVM_API int gpusvm_pagemap_add(struct dev_pagemap *pgmap) GPUSVM_MUST_CHECK;
+
+/**
+ * gpusvm_pagemap_remove() - Forget device memory
+ * @pgmap: The pagemap
+ *
+ * Context: May sleep.
+ * Return: 0; -EBUSY while pages are in use: evict them first; -ENOENT if it was
+ * not added.
+ */
+GPUSVM_API int gpusvm_pagemap_remove(struct dev_pagemap *pgmap);
+
+/**
+ * gpusvm_pfn_to_page() - The device page with a number
+ * @pfn: Page frame number
+ *
+ * Return: The page, or NULL if no pagemap has it.
+ */
+GPUSVM_API struct page *gpusvm_pfn_to_page(unsigned long pfn);
+
+/**
+ * gpusvm_page_to_pfn() - The number of a device page
+ * @page: The page
+ */
+GPUSVM_API unsigned long gpusvm_page_to_pfn(const struct page *page);
+
+/**
+ * gpusvm_page_address() - The address of a device page
+ * @page: The page
+ *
+ * Return: Its place in the window that the pagemap's range gave.
+ */
+GPUSVM_API void *gpusvm_page_address(const struct page *page);
+
+/**
+ * gpusvm_page_pagemap() - The pagemap of a device page
+ * @page: The page
+ */
+GPUSVM_API struct dev_pagemap *gpusvm_page_pagemap(const struct page *page);
+
+/**
+ * gpusvm_page_get() - Hold a device page where it is
+ * @page: A page that is in use
+ *
+ * A held page neither comes home nor becomes free; a CPU that touches it
+ * waits.
+ *
+ * Context: Any; does not sleep.
+ */
+GPUSVM_API void gpusvm_page_get(struct page *page);
+
+/**
+ * gpusvm_page_put() - Undo gpusvm_page_get()
+ * @page: The page; if it is no longer mapped it becomes free, which may call
+ *	devmem_release
+ *
+ * Context: Any.
+ */
+GPUSVM_API void gpusvm_page_put(struct page *page);
+
+#ifdef __cplusplus
+}
+#endif
+
+#include <gpusvm/names_end.h>
+
+#endif /* GPUSVM_PAGEMAP_H */

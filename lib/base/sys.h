@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every system call and ioctl of the library, and nothing else.
+ *
+ * Each function makes one call through syscall(2), so that a program's or our
+ * own interposed libc wrappers are not entered, and returns what the kernel
+ * returned, or -errno.  Nothing outside this file reads errno.  Tests link
+ * another file with the same functions instead.
+ */
+#ifndef GPUSVM_BASE_SYS_H
+#define GPUSVM_BASE_SYS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "uapi.h"
+
+struct iovec;
+struct pollfd;
+struct timespec;
+
+/* Files */
+int gpusvm_sys_open(const char *path, int flags);
+int gpusvm_sys_close(int fd);
+ssize_t gpusvm_sys_read(int fd, void *buf, size_t len);
+ssize_t gpusvm_sys_pread(int fd, void *buf, size_t len, off_t offset);
+ssize_t gpusvm_sys_write(int fd, const void *buf, size_t len);
+/* @timeout_ns < 0 waits for ever. */
+int gpusvm_sys_poll(struct pollfd *fds, unsigned int nfds, long timeout_ns);
+int gpusvm_sys_eventfd(unsigned int value, int flags);
+
+/* Memory; addresses, never error values, on success */
+long gpusvm_sys_mmap(unsigned long addr, size_t len, int prot, int flags,
+		     int fd, off_t offset);
+int gpusvm_sys_munmap(unsigned long addr, size_t len);
+int gpusvm_sys_mprotect(unsigned long addr, size_t len, int prot);
+int gpusvm_sys_madvise(unsigned long addr, size_t len, int advice);
+ssize_t gpusvm_sys_process_vm_readv(pid_t pid, const struct iovec *local,
+				    unsigned long nlocal,
+				    const struct iovec *remote,
+				    unsigned long nremote);
+
+/* userfaultfd */
+int gpusvm_sys_userfaultfd(int flags);
+/* One from /dev/userfaultfd (Linux 6.1), open as @devfd. */
+int gpusvm_sys_userfaultfd_dev(int devfd, int flags);
+int gpusvm_sys_uffd_api(int uffd, struct uffdio_api *api);
+int gpusvm_sys_uffd_register(int uffd, struct uffdio_register *reg);
+int gpusvm_sys_uffd_unregister(int uffd, struct uffdio_range *range);
+int gpusvm_sys_uffd_wake(int uffd, struct uffdio_range *range);
+int gpusvm_sys_uffd_copy(int uffd, struct uffdio_copy *copy);
+int gpusvm_sys_uffd_zeropage(int uffd, struct uffdio_zeropage *zero);
+int gpusvm_sys_uffd_writeprotect(int uffd, struct uffdio_writeprotect *wp);
+int gpusvm_sys_uffd_move(int uffd, struct uffdio_move *move);
+
+/* /proc/self/maps and /proc/self/pagemap */
+int gpusvm_sys_procmap_query(int fd, struct procmap_query *query);
+/* The number of regions written. */
+int gpusvm_sys_pagemap_scan(int fd, struct pm_scan_arg *arg);
+
+/* NUMA; masks of @maxnode bits */
+int gpusvm_sys_mbind(unsigned long addr, size_t len, int mode,
+		     const unsigned long *mask, unsigned long maxnode,
+		     unsigned int flags);
+int gpusvm_sys_move_pages(pid_t pid, unsigned long count, void **pages,
+			  const int *nodes, int *status, int flags);
+int gpusvm_sys_get_mempolicy(int *mode, unsigned long *mask,
+			     unsigned long maxnode, unsigned long addr,
+			     unsigned long flags);
+
+/* Threads and time */
+pid_t gpusvm_sys_getpid(void);
+pid_t gpusvm_sys_gettid(void);
+int gpusvm_sys_futex_wait(unsigned int *word, unsigned int value,
+			  const struct timespec *timeout);
+int gpusvm_sys_futex_wake(unsigned int *word, int count);
+void gpusvm_sys_yield(void);
+/* CPUs that this process may run on. */
+unsigned int gpusvm_sys_ncpus(void);
+/* Sleep for @ns nanoseconds, less if a signal comes. */
+void gpusvm_sys_nanosleep(long ns);
+/* CLOCK_MONOTONIC in nanoseconds. */
+unsigned long gpusvm_sys_now_ns(void);
+/*
+ * Send a SIGBUS with @addr to a thread of this process.  Its code is BUS_ADRERR
+ * if that is the calling thread, else SI_QUEUE: the kernel lets nobody forge
+ * another thread's fault.
+ */
+int gpusvm_sys_send_sigbus(pid_t tid, unsigned long addr);
+
+#endif /* GPUSVM_BASE_SYS_H */

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory from a NUMA node. */
+#ifndef GPUSVM_DEVMEM_NUMA_H
+#define GPUSVM_DEVMEM_NUMA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/**
+ * struct numa_memory - Populated memory on one node
+ * @addr: First address
+ * @size: Bytes
+ * @node: The node that its pages were found on
+ * @emulated: The machine has no other node
+ */
+struct numa_memory {
+	unsigned long addr;
+	size_t size;
+	int node;
+	bool emulated;
+};
+
+/*
+ * Take @size bytes from @node, or from the best node if it is negative.  Errors
+ * as gpusvm_devmem_pool_create().
+ */
+int gpusvm_numa_take(struct numa_memory *memory, size_t size, int node);
+void gpusvm_numa_give_back(struct numa_memory *memory);
+
+#endif /* GPUSVM_DEVMEM_NUMA_H */

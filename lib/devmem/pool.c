@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A pool of device pages: NUMA memory, its pagemap, and a first-fit bitmap
+ * allocator over it.
+ */
+#include <errno.h>
+#include <gpusvm/devmem.h>
+#include <gpusvm/gpusvm.h>
+#include <drm/drm_gpusvm.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "compiler.h"
+#include "log.h"
+#include "numa.h"
+#include "page_size.h"
+
+/**
+ * struct gpusvm_devmem_pool - The pool
+ * @pgmap: Its pagemap
+ * @memory: Its memory
+ * @npages: Size
+ * @lock: Protects the following
+ * @nfree: Pages not allocated
+ * @used: A bit for each page
+ */
+struct gpusvm_devmem_pool {
+	struct dev_pagemap pgmap;
+	struct numa_memory memory;
+	unsigned long npages;
+	pthread_mutex_t lock;
+	unsigned long nfree;
+	unsigned long used[];
+};
+
+static bool is_used(const struct gpusvm_devmem_pool *pool, unsigned long i)
+{
+	return pool->used[i / 64] & (1ul << (i % 64));
+}
+
+static void mark(struct gpusvm_devmem_pool *pool, unsigned long i,
+		 unsigned long n)
+{
+	for (; n; i++, n--)
+		pool->used[i / 64] ^= 1ul << (i % 64);
+}
+
+static int check_opts(const struct gpusvm_devmem_pool_opts *opts)
+{
+	if (opts && opts->size == sizeof(*opts) && opts->pgmap_ops &&
+	    opts->bytes && opts->bytes <= ~PAGE_SIZE)
+		return 0;
+	log_error("devmem_pool_create: no options, a bad size in them, no "
+		  "bytes or no pgmap_ops");
+	return -EINVAL;
+}
+
+static struct gpusvm_devmem_pool *pool_alloc(unsigned long npages)
+{
+	struct gpusvm_devmem_pool *pool;
+
+	pool = gpusvm_alloc(sizeof(*pool) +
+			    (npages + 63) / 64 * sizeof(pool->used[0]));
+	if (!pool)
+		return NULL;
+	pool->npages = npages;
+	pool->nfree = npages;
+	pthread_mutex_init(&pool->lock, NULL);
+	return pool;
+}
+
+int gpusvm_devmem_pool_create(struct gpusvm_devmem_pool **pool,
+			      const struct gpusvm_devmem_pool_opts *opts)
+{
+	struct gpusvm_devmem_pool *new;
+	size_t size;
+	int err;
+
+	err = pool ? check_opts(opts) : -EINVAL;
+	if (err)
+		return err;
+	size = PAGE_ALIGN_UP(opts->bytes);
+	new = pool_alloc(size >> PAGE_SHIFT);
+	if (!new)
+		return -ENOMEM;
+	err = gpusvm_numa_take(&new->memory, size, opts->node);
+	if (err)
+		goto err_free;
+	new->pgmap.type = MEMORY_DEVICE_PRIVATE;
+	new->pgmap.ops = opts->pgmap_ops;
+	new->pgmap.owner = opts->owner;
+	new->pgmap.range.start = new->memory.addr;
+	new->pgmap.range.end = new->memory.addr + size - 1;
+	err = gpusvm_pagemap_add(&new->pgmap);
+	if (err)
+		goto err_give_back;
+	*pool = new;
+	return 0;
+
+err_give_back:
+	gpusvm_numa_give_back(&new->memory);
+err_free:
+	gpusvm_free(new);
+	return err;
+}
+
+int gpusvm_devmem_pool_destroy(struct gpusvm_devmem_pool *pool)
+{
+	int err;
+
+	if (!pool)
+		return 0;
+	err = gpusvm_pagemap_remove(&pool->pgmap);
+	if (err)
+		return err;
+	gpusvm_numa_give_back(&pool->memory);
+	pthread_mutex_destroy(&pool->lock);
+	gpusvm_free(pool);
+	return 0;
+}
+
+int gpusvm_devmem_pool_info(struct gpusvm_devmem_pool *pool,
+			    struct gpusvm_devmem_pool_info *info)
+{
+	struct gpusvm_devmem_pool_info now;
+
+	if (!pool || !info || info->size < sizeof(info->size))
+		return -EINVAL;
+	now = (struct gpusvm_devmem_pool_info){
+		.size = min(info->size, sizeof(now)),
+		.node = pool->memory.node,
+		.emulated = pool->memory.emulated,
+		.bytes = pool->npages << PAGE_SHIFT,
+	};
+	pthread_mutex_lock(&pool->lock);
+	now.free_bytes = pool->nfree << PAGE_SHIFT;
+	pthread_mutex_unlock(&pool->lock);
+	memcpy(info, &now, now.size);
+	return 0;
+}
+
+struct dev_pagemap *gpusvm_devmem_pool_pagemap(struct gpusvm_devmem_pool *pool)
+{
+	return &pool->pgmap;
+}
+
+/* First page of a run of @n free ones, aligned to @align; npages if none. */
+static unsigned long find_free(const struct gpusvm_devmem_pool *pool,
+			       unsigned long n, unsigned long align)
+{
+	unsigned long i, first = 0;
+
+	while (first + n <= pool->npages) {
+		for (i = 0; i < n && !is_used(pool, first + i); i++)
+			;
+		if (i == n)
+			return first;
+		first = ALIGN_UP(first + i + 1, align);
+	}
+	return pool->npages;
+}
+
+int gpusvm_devmem_pool_alloc(struct gpusvm_devmem_pool *pool, size_t bytes,
+			     unsigned long *pfn)
+{
+	unsigned long n = PAGE_ALIGN_UP(bytes) >> PAGE_SHIFT;
+	unsigned long first;
+
+	if (!pool || !pfn || !n)
+		return -EINVAL;
+	pthread_mutex_lock(&pool->lock);
+	first = find_free(pool, n, is_power_of_2(n) ? n : 1);
+	if (first < pool->npages) {
+		mark(pool, first, n);
+		pool->nfree -= n;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (first == pool->npages)
+		return -ENOSPC;
+	*pfn = (pool->memory.addr >> PAGE_SHIFT) + first;
+	return 0;
+}
+
+void gpusvm_devmem_pool_free(struct gpusvm_devmem_pool *pool, unsigned long pfn,
+			     size_t bytes)
+{
+	unsigned long n = PAGE_ALIGN_UP(bytes) >> PAGE_SHIFT;
+
+	pthread_mutex_lock(&pool->lock);
+	mark(pool, pfn - (pool->memory.addr >> PAGE_SHIFT), n);
+	pool->nfree += n;
+	pthread_mutex_unlock(&pool->lock);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* To the device: what may migrate, and the steps of it. */
+#include <errno.h>
+#include <gpusvm/gpusvm.h>
+
+#include "compiler.h"
+#include "mm.h"
+#include "page.h"
+#include "page_size.h"
+#include "pagemap.h"
+#include "svm.h"
+#include "zdd.h"
+
+void drm_gpusvm_devmem_init(struct drm_gpusvm_devmem *devmem_allocation,
+			    struct device *dev, struct mm_struct *mm,
+			    const struct drm_gpusvm_devmem_ops *ops,
+			    struct drm_pagemap *dpagemap, size_t size)
+{
+	gpusvm_init_completion(&devmem_allocation->detached);
+	devmem_allocation->dev = dev;
+	devmem_allocation->mm = mm;
+	devmem_allocation->ops = ops;
+	devmem_allocation->dpagemap = dpagemap;
+	devmem_allocation->size = size;
+	devmem_allocation->timeslice_expiration = 0;
+}
+
+static int check(struct drm_gpusvm *gpusvm, struct drm_gpusvm_range *range,
+		 const struct drm_gpusvm_devmem *devmem)
+{
+	const struct drm_gpusvm_devmem_ops *ops = devmem->ops;
+	unsigned long start = drm_gpusvm_range_start(range);
+	unsigned long end = drm_gpusvm_range_end(range);
+	struct vma vma;
+
+	if (!gpusvm_range_flags(range).migrate_devmem)
+		return -EINVAL;
+	if (!ops || !ops->populate_devmem_pfn || !ops->copy_to_devmem ||
+	    !ops->copy_to_ram)
+		return -EOPNOTSUPP;
+	if (devmem->size < end - start)
+		return -EINVAL;
+	if (!gpusvm_mm_alive(gpusvm->mm))
+		return -EFAULT;
+	if (gpusvm_vma_find(gpusvm->mm, start, &vma))
+		return -ENOENT;
+	if (!gpusvm_vma_covers(gpusvm->mm, &vma, start, end))
+		return -EINVAL;
+	return vma.anon ? 0 : -EBUSY;
+}
+
+/* Ask the driver for its pages, and start to use them. */
+static int take_device_pages(struct drm_gpusvm_zdd *zdd,
+			     struct drm_gpusvm_devmem *devmem)
+{
+	struct migration *m = &zdd->migration;
+	unsigned long i;
+	int err;
+
+	err = zdd->ops->populate_devmem_pfn(devmem, m->npages, zdd->pfn);
+	if (err)
+		return err;
+	err = gpusvm_pfns_to_pages(zdd->pfn, m->pages, m->npages);
+	if (err)
+		return err;
+	for (i = 0; i < m->npages; i++) {
+		err = gpusvm_page_init(m->pages[i], zdd);
+		if (err)
+			break;
+	}
+	if (err)
+		while (i--)
+			gpusvm_page_put(m->pages[i]);
+	return err;
+}
+
+static int copy(struct drm_gpusvm_zdd *zdd)
+{
+	struct migration *m = &zdd->migration;
+	int err;
+
+	err = gpusvm_zdd_dma_map(zdd, DMA_TO_DEVICE);
+	if (err)
+		return err;
+	err = zdd->ops->copy_to_devmem(m->pages, zdd->addr, m->npages);
+	gpusvm_zdd_dma_unmap(zdd, DMA_TO_DEVICE);
+	return err;
+}
+
+/*
+ * The allocation is bound before the first CPU fault can find its pages, and
+ * no sooner than its data is there: a zdd without one releases nothing.
+ */
+static int move_out(struct drm_gpusvm_zdd *zdd,
+		    struct drm_gpusvm_devmem *devmem, unsigned long start,
+		    unsigned long timeslice_ms)
+{
+	struct migration *m = &zdd->migration;
+	int err;
+
+	err = gpusvm_migrate_out_begin(m, start);
+	if (err)
+		return err;
+	err = copy(zdd);
+	if (!err) {
+		WRITE_ONCE(devmem->timeslice_expiration,
+			   gpusvm_jiffies64() + timeslice_ms);
+		zdd->devmem = devmem;
+		err = gpusvm_migrate_out_commit(m);
+	}
+	if (err) {
+		gpusvm_migrate_out_abort(m);
+		zdd->devmem = NULL;
+	}
+	return err;
+}
+
+int drm_gpusvm_migrate_to_devmem(struct drm_gpusvm *gpusvm,
+				 struct drm_gpusvm_range *range,
+				 struct drm_gpusvm_devmem *devmem_allocation,
+				 const struct drm_gpusvm_ctx *ctx)
+{
+	struct mmu_notifier_range event = {
+		.mm = gpusvm->mm,
+		.start = drm_gpusvm_range_start(range),
+		.end = drm_gpusvm_range_end(range),
+		.flags = MMU_NOTIFIER_RANGE_BLOCKABLE,
+		.event = MMU_NOTIFY_MIGRATE,
+		.owner = gpusvm->device_private_page_owner,
+	};
+	struct drm_gpusvm_zdd *zdd;
+	int err;
+
+	lockdep_check_not_in_callback();
+	check_driver_lock(gpusvm);
+	lockdep_check_held(&gpusvm->mm->mmap_lock,
+			   "called without the address space lock");
+	err = check(gpusvm, range, devmem_allocation);
+	if (err)
+		return err;
+	zdd = gpusvm_zdd_create(gpusvm->mm, devmem_allocation,
+				gpusvm->device_private_page_owner,
+				(event.end - event.start) >> PAGE_SHIFT);
+	if (!zdd)
+		return -ENOMEM;
+
+	pthread_mutex_lock(&zdd->lock);
+	err = take_device_pages(zdd, devmem_allocation);
+	if (!err) {
+		gpusvm_notify_start(&event);
+		err = move_out(zdd, devmem_allocation, event.start,
+			       ctx->timeslice_ms);
+		gpusvm_notify_end(&event);
+	}
+	gpusvm_zdd_unlock(zdd);
+	gpusvm_zdd_put(zdd);
+	return err;
+}

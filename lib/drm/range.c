@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* Ranges: found, made, referenced, flagged and removed. */
+#include "svm.h"
+
+#include <errno.h>
+#include <gpusvm/gpusvm.h>
+#include <limits.h>
+#include <linux/err.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+
+#include "compiler.h"
+#include "itree.h"
+#include "log.h"
+#include "mm.h"
+
+static struct drm_gpusvm_range *to_range(struct interval_tree_node *node)
+{
+	return node ? gpusvm_container_of(node, struct drm_gpusvm_range, itree)
+		    : NULL;
+}
+
+struct drm_gpusvm_range *
+drm_gpusvm_range_find(struct drm_gpusvm_notifier *notifier, unsigned long start,
+		      unsigned long end)
+{
+	if (start >= end)
+		return NULL;
+	return to_range(gpusvm_itree_first(&notifier->root, start, end - 1));
+}
+
+static struct drm_gpusvm_range *
+range_create(struct drm_gpusvm *gpusvm, struct drm_gpusvm_notifier *notifier,
+	     unsigned long start, unsigned long size, bool migrate_devmem)
+{
+	struct drm_gpusvm_range_flags flags = {
+		.migrate_devmem = migrate_devmem,
+	};
+	struct drm_gpusvm_range *range;
+
+	range = gpusvm->ops->range_alloc ? gpusvm->ops->range_alloc(gpusvm)
+					 : gpusvm_alloc(sizeof(*range));
+	if (!range)
+		return NULL;
+	kref_init(&range->refcount);
+	range->gpusvm = gpusvm;
+	range->notifier = notifier;
+	range->itree.start = start;
+	range->itree.last = start + size - 1;
+	range->notifier_seq = LONG_MAX;
+	gpusvm_range_set_flags(range, flags);
+	return range;
+}
+
+static void range_insert(struct drm_gpusvm *gpusvm,
+			 struct drm_gpusvm_notifier *notifier,
+			 struct drm_gpusvm_range *range)
+{
+	struct drm_gpusvm_range *prev;
+
+	gpusvm_down_write(&gpusvm->notifier_lock);
+	gpusvm_itree_insert(&notifier->root, &range->itree);
+	prev = to_range(gpusvm_itree_prev(&range->itree));
+	list_add(&range->entry, prev ? &prev->entry : &notifier->range_list);
+	gpusvm_up_write(&gpusvm->notifier_lock);
+}
+
+/*
+ * The whole mapping is watched as far as the notifier reaches, not only the
+ * range: one registration serves all ranges to come.
+ */
+static void watch(struct drm_gpusvm *gpusvm,
+		  struct drm_gpusvm_notifier *notifier, const struct vma *vma)
+{
+	gpusvm_mm_watch(gpusvm->mm,
+			max(vma->start, drm_gpusvm_notifier_start(notifier)),
+			min(vma->end, drm_gpusvm_notifier_end(notifier)));
+}
+
+/* With the address space lock held. */
+static struct drm_gpusvm_range *
+find_or_insert_locked(struct drm_gpusvm *gpusvm,
+		      struct drm_gpusvm_notifier *notifier,
+		      unsigned long fault_addr, unsigned long gpuva_start,
+		      unsigned long gpuva_end, const struct drm_gpusvm_ctx *ctx)
+{
+	struct drm_gpusvm_range *range;
+	unsigned long size;
+	struct vma vma;
+
+	if (!gpusvm_mm_alive(gpusvm->mm))
+		return ERR_PTR(-EFAULT);
+	if (gpusvm_vma_find(gpusvm->mm, fault_addr, &vma))
+		return ERR_PTR(-ENOENT);
+	if (!ctx->read_only && !vma.write)
+		return ERR_PTR(-EPERM);
+	range = drm_gpusvm_range_find(notifier, fault_addr, fault_addr + 1);
+	if (range)
+		return range;
+
+	watch(gpusvm, notifier, &vma);
+	size = gpusvm_chunk_size(gpusvm, notifier, &vma, fault_addr,
+				 gpuva_start, gpuva_end, ctx);
+	if (!size)
+		return ERR_PTR(-EINVAL);
+	range = range_create(gpusvm, notifier, ALIGN_DOWN(fault_addr, size),
+			     size, ctx->devmem_possible && vma.anon);
+	if (!range)
+		return ERR_PTR(-ENOMEM);
+	range_insert(gpusvm, notifier, range);
+	return range;
+}
+
+struct drm_gpusvm_range *drm_gpusvm_range_find_or_insert(
+	struct drm_gpusvm *gpusvm, unsigned long fault_addr,
+	unsigned long gpuva_start, unsigned long gpuva_end,
+	const struct drm_gpusvm_ctx *ctx)
+{
+	struct drm_gpusvm_notifier *notifier;
+	struct drm_gpusvm_range *range;
+	bool created;
+
+	lockdep_check_not_in_callback();
+	check_driver_lock(gpusvm);
+	if (!ctx || fault_addr < gpusvm->mm_start ||
+	    fault_addr - gpusvm->mm_start >= gpusvm->mm_range)
+		return ERR_PTR(-EINVAL);
+	if (!gpusvm_mm_alive(gpusvm->mm))
+		return ERR_PTR(-EFAULT);
+
+	notifier = gpusvm_notifier_get(gpusvm, fault_addr, &created);
+	if (IS_ERR(notifier))
+		return ERR_CAST(notifier);
+	gpusvm_down_read(&gpusvm->mm->mmap_lock);
+	range = find_or_insert_locked(gpusvm, notifier, fault_addr, gpuva_start,
+				      gpuva_end, ctx);
+	gpusvm_up_read(&gpusvm->mm->mmap_lock);
+	if (created && IS_ERR(range))
+		gpusvm_notifier_destroy(gpusvm, notifier);
+	else if (created)
+		gpusvm_notifier_insert(gpusvm, notifier);
+	return range;
+}
+
+struct drm_gpusvm_range *drm_gpusvm_range_get(struct drm_gpusvm_range *range)
+{
+	kref_get(&range->refcount);
+	return range;
+}
+
+static void range_release(struct kref *refcount)
+{
+	struct drm_gpusvm_range *range = gpusvm_container_of(
+		refcount, struct drm_gpusvm_range, refcount);
+
+	if (range->gpusvm->ops->range_free)
+		range->gpusvm->ops->range_free(range);
+	else
+		gpusvm_free(range);
+}
+
+void drm_gpusvm_range_put(struct drm_gpusvm_range *range)
+{
+	kref_put(&range->refcount, range_release);
+}
+
+void gpusvm_range_unlink(struct drm_gpusvm *gpusvm,
+			 struct drm_gpusvm_range *range)
+{
+	gpusvm_down_write(&gpusvm->notifier_lock);
+	gpusvm_range_unmap_locked(range);
+	gpusvm_free(range->dma_addr);
+	range->dma_addr = NULL;
+	gpusvm_itree_remove(&range->notifier->root, &range->itree);
+	list_del(&range->entry);
+	gpusvm_up_write(&gpusvm->notifier_lock);
+	drm_gpusvm_range_put(range);
+}
+
+void drm_gpusvm_range_remove(struct drm_gpusvm *gpusvm,
+			     struct drm_gpusvm_range *range)
+{
+	unsigned long start = drm_gpusvm_range_start(range);
+	struct drm_gpusvm_notifier *notifier;
+
+	lockdep_check_not_in_callback();
+	check_driver_lock(gpusvm);
+	notifier = gpusvm_notifier_find(gpusvm, start, start + 1);
+	if (!notifier ||
+	    drm_gpusvm_range_find(notifier, start, start + 1) != range) {
+		log_error("range_remove: the range at %#lx is not there "
+			  "(removed twice?)",
+			  start);
+		return;
+	}
+	gpusvm_range_unlink(gpusvm, range);
+	if (list_empty(&notifier->range_list))
+		gpusvm_notifier_remove(gpusvm, notifier);
+}
+
+void drm_gpusvm_range_set_unmapped(struct drm_gpusvm_range *range,
+				   const struct mmu_notifier_range *mmu_range)
+{
+	struct drm_gpusvm_range_flags flags = gpusvm_range_flags(range);
+
+	lockdep_check_held(&range->gpusvm->notifier_lock,
+			   "called without the notifier lock");
+	flags.unmapped = true;
+	if (drm_gpusvm_range_start(range) < mmu_range->start ||
+	    drm_gpusvm_range_end(range) > mmu_range->end)
+		flags.partial_unmap = true;
+	gpusvm_range_set_flags(range, flags);
+}

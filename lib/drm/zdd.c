@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Life of a zdd, and what a device page does when the CPU touches it.
+ */
+#include "zdd.h"
+
+#include <errno.h>
+#include <gpusvm/gpusvm.h>
+#include <linux/kref.h>
+
+#include "alloc.h"
+#include "compiler.h"
+#include "dma.h"
+#include "mm.h"
+#include "page.h"
+#include "page_size.h"
+#include "sys.h"
+#include "vma.h"
+
+struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
+					 struct drm_gpusvm_devmem *devmem,
+					 void *owner, unsigned long npages)
+{
+	struct drm_gpusvm_zdd *zdd = gpusvm_alloc(sizeof(*zdd));
+
+	if (!zdd)
+		return NULL;
+	kref_init(&zdd->refcount);
+	zdd->ops = devmem->ops;
+	zdd->dev = devmem->dev;
+	zdd->owner = owner;
+	zdd->dpagemap = devmem->dpagemap;
+	zdd->addr = gpusvm_alloc_array(npages, sizeof(zdd->addr[0]));
+	zdd->pfn = gpusvm_alloc_array(npages, sizeof(zdd->pfn[0]));
+	if (!zdd->addr || !zdd->pfn ||
+	    gpusvm_migration_init(&zdd->migration, mm, npages)) {
+		gpusvm_free(zdd->addr);
+		gpusvm_free(zdd->pfn);
+		gpusvm_free(zdd);
+		return NULL;
+	}
+	pthread_mutex_init(&zdd->lock, NULL);
+	return zdd;
+}
+
+void gpusvm_zdd_get(struct drm_gpusvm_zdd *zdd)
+{
+	kref_get(&zdd->refcount);
+}
+
+static void zdd_destroy(struct kref *refcount)
+{
+	struct drm_gpusvm_zdd *zdd =
+		gpusvm_container_of(refcount, struct drm_gpusvm_zdd, refcount);
+	struct drm_gpusvm_devmem *devmem = zdd->devmem;
+	const struct drm_gpusvm_devmem_ops *ops = zdd->ops;
+
+	gpusvm_migration_fini(&zdd->migration);
+	gpusvm_free(zdd->addr);
+	gpusvm_free(zdd->pfn);
+	pthread_mutex_destroy(&zdd->lock);
+	gpusvm_free(zdd);
+	if (!devmem)
+		return;
+	gpusvm_complete_all(&devmem->detached);
+	if (ops->devmem_release)
+		ops->devmem_release(devmem);
+}
+
+void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd)
+{
+	kref_put(&zdd->refcount, zdd_destroy);
+}
+
+void gpusvm_zdd_unlock(struct drm_gpusvm_zdd *zdd)
+{
+	struct mm_struct *mm = zdd->migration.mm;
+
+	pthread_mutex_unlock(&zdd->lock);
+	gpusvm_mm_wake_all(mm);
+}
+
+void gpusvm_zdd_dma_unmap(struct drm_gpusvm_zdd *zdd,
+			  enum dma_data_direction dir)
+{
+	unsigned long i;
+
+	for (i = 0; i < zdd->migration.npages; i++) {
+		if (zdd->addr[i])
+			gpusvm_dma_unmap(zdd->dev, zdd->addr[i], PAGE_SIZE,
+					 dir);
+		zdd->addr[i] = 0;
+	}
+}
+
+int gpusvm_zdd_dma_map(struct drm_gpusvm_zdd *zdd, enum dma_data_direction dir)
+{
+	const struct migration *m = &zdd->migration;
+	unsigned long i;
+	int err = 0;
+
+	for (i = 0; i < m->npages; i++)
+		zdd->addr[i] = 0;
+	for (i = 0; i < m->npages && !err; i++) {
+		if (!m->ram[i])
+			continue;
+		err = gpusvm_dma_map(zdd->dev, m->ram[i], PAGE_SIZE, dir,
+				     &zdd->addr[i]);
+		if (err)
+			zdd->addr[i] = 0;
+	}
+	if (err)
+		gpusvm_zdd_dma_unmap(zdd, dir);
+	return err ? -EFAULT : 0;
+}
+
+static long copy_home(struct drm_gpusvm_zdd *zdd,
+		      const struct mmu_notifier_range *range)
+{
+	struct migration *m = &zdd->migration;
+	long n;
+	int err;
+
+	n = gpusvm_migrate_home_begin(m, range->start, range->end);
+	if (n <= 0)
+		return n;
+	err = gpusvm_zdd_dma_map(zdd, DMA_FROM_DEVICE);
+	if (!err) {
+		err = zdd->ops->copy_to_ram(m->pages, zdd->addr, m->npages);
+		gpusvm_zdd_dma_unmap(zdd, DMA_FROM_DEVICE);
+	}
+	if (err) {
+		gpusvm_migrate_home_abort(m);
+		return err;
+	}
+	return (long)gpusvm_migrate_home_commit(m);
+}
+
+long gpusvm_zdd_bring_home(struct drm_gpusvm_zdd *zdd,
+			   const struct mmu_notifier_range *range)
+{
+	long n;
+
+	gpusvm_notify_start(range);
+	n = copy_home(zdd, range);
+	gpusvm_notify_end(range);
+	return n;
+}
+
+/* How long a CPU fault waits before it looks again at a page that is held. */
+#define RETRY_NS (1000ul * 1000)
+
+/*
+ * The window that comes home with a page: its allocation's size around the
+ * address, within the mapping.
+ */
+static void fault_window(const struct drm_gpusvm_zdd *zdd,
+			 const struct vm_fault *vmf,
+			 struct mmu_notifier_range *range)
+{
+	unsigned long size = zdd->migration.npages << PAGE_SHIFT;
+	struct vma vma;
+
+	*range = (struct mmu_notifier_range){
+		.mm = vmf->mm,
+		.start = vmf->address - vmf->address % size,
+		.flags = MMU_NOTIFIER_RANGE_BLOCKABLE,
+		.event = MMU_NOTIFY_MIGRATE,
+		.owner = zdd->owner,
+	};
+	range->end = range->start + size;
+	if (gpusvm_vma_find(vmf->mm, vmf->address, &vma) ||
+	    gpusvm_vma_covers(vmf->mm, &vma, range->start, range->end))
+		return;
+	range->start = max(range->start, vma.start);
+	range->end = min(range->end, vma.end);
+}
+
+static bool timeslice_runs(struct drm_gpusvm_zdd *zdd, struct vm_fault *vmf)
+{
+	u64 expiration = READ_ONCE(zdd->devmem->timeslice_expiration);
+
+	if ((vmf->flags & GPUSVM_FAULT_NO_TIMESLICE) ||
+	    gpusvm_jiffies64() >= expiration)
+		return false;
+	vmf->retry_ns = expiration * 1000 * 1000;
+	return true;
+}
+
+/*
+ * Runs on the fault handler.  A migration that has the lock may be waiting for
+ * this very thread to read an event: try the lock, and let the CPU wait.
+ */
+enum vm_fault_result gpusvm_zdd_migrate_to_ram(struct vm_fault *vmf)
+{
+	struct drm_gpusvm_zdd *zdd = vmf->zone_device_data;
+	struct mmu_notifier_range range;
+	long n;
+
+	if (pthread_mutex_trylock(&zdd->lock))
+		return VM_FAULT_RETRY;
+	if (timeslice_runs(zdd, vmf)) {
+		pthread_mutex_unlock(&zdd->lock);
+		return VM_FAULT_TIMESLICE;
+	}
+	fault_window(zdd, vmf, &range);
+	n = gpusvm_zdd_bring_home(zdd, &range);
+	if (n > 0) {
+		gpusvm_zdd_unlock(zdd);
+		return VM_FAULT_DONE;
+	}
+	pthread_mutex_unlock(&zdd->lock);
+	if (n < 0)
+		return VM_FAULT_SIGBUS;
+	/* Nothing could come: it went meanwhile, or the driver holds it. */
+	vmf->retry_ns = gpusvm_sys_now_ns() + RETRY_NS;
+	return VM_FAULT_RETRY;
+}
+
+int gpusvm_zdd_read_pages(struct drm_gpusvm_zdd *zdd, struct page **pages,
+			  dma_addr_t *addr, unsigned long npages)
+{
+	unsigned long i, mapped;
+	int err = 0;
+
+	for (mapped = 0; mapped < npages && !err; mapped += !err)
+		err = gpusvm_dma_map(zdd->dev, addr[mapped], PAGE_SIZE,
+				     DMA_FROM_DEVICE, &addr[mapped]);
+	if (!err)
+		err = zdd->ops->copy_to_ram(pages, addr, npages);
+	for (i = 0; i < mapped; i++)
+		gpusvm_dma_unmap(zdd->dev, addr[i], PAGE_SIZE, DMA_FROM_DEVICE);
+	return err;
+}

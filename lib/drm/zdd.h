@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The glue between the device pages of an allocation and the allocation: what
+ * a device page's zone_device_data points to.
+ *
+ * Each device page in use holds a reference, and a migration one more.  When
+ * the last goes, the driver's allocation is detached and released.
+ */
+#ifndef GPUSVM_DRM_ZDD_H
+#define GPUSVM_DRM_ZDD_H
+
+#include <drm/drm_gpusvm.h>
+#include <pthread.h>
+
+#include "migration.h"
+#include "page.h"
+
+/**
+ * struct drm_gpusvm_zdd - Device pages of one migration
+ * @refcount: References
+ * @devmem: The driver's allocation; NULL until its migration has succeeded
+ * @ops: The driver's callbacks
+ * @dev: Device that copies
+ * @owner: Owner of the device pages
+ * @dpagemap: How the device pages are mapped
+ * @lock: Held during a migration; tried, not waited for, by CPU faults
+ * @migration: How its pages move
+ * @addr: For each page, its address in system memory as the device sees it
+ * @pfn: Room for the driver's page frame numbers
+ */
+struct drm_gpusvm_zdd {
+	struct kref refcount;
+	struct drm_gpusvm_devmem *devmem;
+	const struct drm_gpusvm_devmem_ops *ops;
+	struct device *dev;
+	void *owner;
+	struct drm_pagemap *dpagemap;
+	pthread_mutex_t lock;
+	struct migration migration;
+	dma_addr_t *addr;
+	unsigned long *pfn;
+};
+
+/* For @npages pages that are to be @devmem's; one reference.  Or NULL. */
+struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
+					 struct drm_gpusvm_devmem *devmem,
+					 void *owner, unsigned long npages);
+void gpusvm_zdd_get(struct drm_gpusvm_zdd *zdd);
+void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd);
+
+/* Release the lock, and let those go on who met it. */
+void gpusvm_zdd_unlock(struct drm_gpusvm_zdd *zdd);
+
+/*
+ * Bring the pages home whose address is in the event's interval, with the lock
+ * held.  Returns how many came, or -errno.
+ */
+long gpusvm_zdd_bring_home(struct drm_gpusvm_zdd *zdd,
+			   const struct mmu_notifier_range *range);
+
+/* For the device pages' &struct dev_pagemap_ops: see there. */
+enum vm_fault_result gpusvm_zdd_migrate_to_ram(struct vm_fault *vmf);
+int gpusvm_zdd_read_pages(struct drm_gpusvm_zdd *zdd, struct page **pages,
+			  dma_addr_t *addr, unsigned long npages);
+
+/*
+ * Map the migration's system pages for the device: fill @addr.  -EFAULT, with
+ * nothing left mapped.
+ */
+int gpusvm_zdd_dma_map(struct drm_gpusvm_zdd *zdd, enum dma_data_direction dir);
+void gpusvm_zdd_dma_unmap(struct drm_gpusvm_zdd *zdd,
+			  enum dma_data_direction dir);
+
+#endif /* GPUSVM_DRM_ZDD_H */

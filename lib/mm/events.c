@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What each change of the address space means for device pages and for those
+ * who subscribed to it.
+ *
+ * First the table follows the change, in the order in which events were read;
+ * then, outside that lock, subscribers are told; only then do device pages
+ * become free: until its invalidate callback has run a device may use them.
+ * A reader of the table that comes in between sees the new state, and is made
+ * to start again by the event.
+ */
+#include <errno.h>
+
+#include "compiler.h"
+#include "events.h"
+#include "log.h"
+#include "migration.h"
+#include "page.h"
+#include "page_size.h"
+
+static void describe(struct applied_event *applied, struct mm_struct *mm,
+		     unsigned long start, unsigned long end,
+		     enum mmu_notifier_event event)
+{
+	*applied = (struct applied_event){
+		.range = {
+			.mm = mm,
+			.start = start,
+			.end = end,
+			.flags = MMU_NOTIFIER_RANGE_BLOCKABLE,
+			.event = event,
+		},
+		.notify = true,
+	};
+}
+
+/* A page on the move is left to its migration, which finds the entry gone. */
+static void remove_entry(struct mm_struct *mm, struct page *page,
+			 struct applied_event *applied)
+{
+	gpusvm_devpt_clear(&mm->pt, page->vaddr);
+	if (page->migration)
+		return;
+	page->next = applied->removed;
+	applied->removed = page;
+}
+
+static void remove_entries(struct mm_struct *mm, unsigned long start,
+			   unsigned long end, struct applied_event *applied)
+{
+	struct page *page;
+
+	pthread_mutex_lock(&mm->pt_lock);
+	while ((page = gpusvm_devpt_next(&mm->pt, start, end))) {
+		start = page->vaddr + PAGE_SIZE;
+		if (page->migration && page->migration->dropping)
+			page->removed = true;
+		else
+			remove_entry(mm, page, applied);
+	}
+	pthread_mutex_unlock(&mm->pt_lock);
+}
+
+/* Unlike a removal, an unmap cannot be one of our own. */
+static void unmap_entries(struct mm_struct *mm, unsigned long start,
+			  unsigned long end, struct applied_event *applied)
+{
+	struct page *page;
+
+	pthread_mutex_lock(&mm->pt_lock);
+	while ((page = gpusvm_devpt_next(&mm->pt, start, end)))
+		remove_entry(mm, page, applied);
+	pthread_mutex_unlock(&mm->pt_lock);
+}
+
+static void move_entry(struct mm_struct *mm, struct page *page,
+		       unsigned long to, struct applied_event *applied)
+{
+	struct page *old;
+
+	gpusvm_devpt_clear(&mm->pt, page->vaddr);
+	old = gpusvm_devpt_get(&mm->pt, to);
+	if (old)
+		remove_entry(mm, old, applied);
+	if (!gpusvm_devpt_set(&mm->pt, to, page))
+		return;
+	log_error("out of private memory: the device page at %#lx is lost", to);
+	if (!page->migration) {
+		page->next = applied->removed;
+		applied->removed = page;
+	}
+}
+
+/* Old and new place never overlap: mremap() refuses that. */
+static void move_entries(struct mm_struct *mm, const struct source_event *event,
+			 struct applied_event *applied)
+{
+	struct page *page;
+
+	pthread_mutex_lock(&mm->pt_lock);
+	while ((page = gpusvm_devpt_next(&mm->pt, event->start, event->end)))
+		move_entry(mm, page, page->vaddr - event->start + event->to,
+			   applied);
+	pthread_mutex_unlock(&mm->pt_lock);
+}
+
+static bool removal_is_ours(struct mm_struct *mm,
+			    const struct source_event *event)
+{
+	if (!mm->drop_end || event->start != mm->drop_start ||
+	    event->end != mm->drop_end)
+		return false;
+	mm->drop_start = 0;
+	mm->drop_end = 0;
+	return true;
+}
+
+void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
+			struct applied_event *applied)
+{
+	switch (event->type) {
+	case SOURCE_UNMAP:
+		describe(applied, mm, event->start, event->end,
+			 MMU_NOTIFY_UNMAP);
+		unmap_entries(mm, event->start, event->end, applied);
+		break;
+	case SOURCE_REMOVE:
+		describe(applied, mm, event->start, event->end,
+			 MMU_NOTIFY_CLEAR);
+		applied->notify = !removal_is_ours(mm, event);
+		if (applied->notify)
+			remove_entries(mm, event->start, event->end, applied);
+		break;
+	case SOURCE_REMAP:
+		describe(applied, mm, event->start, event->end,
+			 MMU_NOTIFY_UNMAP);
+		move_entries(mm, event, applied);
+		break;
+	case SOURCE_FORK:
+		describe(applied, mm, 0, ~0ul, MMU_NOTIFY_PROTECTION_PAGE);
+		applied->notify = !READ_ONCE(mm->forking);
+		gpusvm_fork_serve_child(mm, event->child_fd);
+		break;
+	case SOURCE_FAULT:
+		break;
+	}
+	gpusvm_mm_count(&mm->stats.events, applied->notify);
+}
+
+void gpusvm_event_finish(struct mm_struct *mm, struct applied_event *applied)
+{
+	struct page *page, *next;
+	bool started;
+
+	(void)mm;
+	if (!applied->notify)
+		return;
+	started = !gpusvm_notify_start(&applied->range);
+	for (page = applied->removed; page; page = next) {
+		next = page->next;
+		page->next = NULL;
+		gpusvm_page_put(page);
+	}
+	if (started)
+		gpusvm_notify_end(&applied->range);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* Faulting pages in for a device: see fault_in.h. */
+#include "fault_in.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "compiler.h"
+#include "mm.h"
+#include "page.h"
+#include "page_size.h"
+#include "scan.h"
+#include "sys.h"
+#include "vma.h"
+
+#define SCAN_BATCH 512ul
+
+/* A huge page that the CPU maps as one, on every architecture with 4K pages. */
+#define HUGE_SIZE (2ul << 20)
+
+/*
+ * Record system memory from @addr on.  Of a huge page as much counts as one
+ * piece as is aligned and inside what was asked for.
+ */
+static void note_system(const struct fault_in *fault, unsigned long addr,
+			const unsigned char *state, unsigned long n)
+{
+	unsigned long *pfns =
+		fault->pfns + ((addr - fault->start) >> PAGE_SHIFT);
+	unsigned int order, max_order = ilog2(HUGE_SIZE >> PAGE_SHIFT);
+	unsigned long i;
+
+	for (i = 0; i < n; i++, addr += PAGE_SIZE) {
+		order = 0;
+		if (state[i] & PAGE_IS_HUGE) {
+			order = min(max_order, ilog2(n - i));
+			order = min(order, (unsigned int)__builtin_ctzl(
+						   addr >> PAGE_SHIFT));
+		}
+		pfns[i] = PFN_SYSTEM | (unsigned long)order << PFN_ORDER_SHIFT;
+	}
+}
+
+static int fault_in_system(const struct fault_in *fault, unsigned long start,
+			   unsigned long end)
+{
+	unsigned char state[SCAN_BATCH];
+	unsigned long addr, n;
+	int err;
+
+	do
+		err = gpusvm_sys_madvise(start, end - start,
+					 fault->write ? MADV_POPULATE_WRITE
+						      : MADV_POPULATE_READ);
+	while (err == -EINTR);
+	if (err)
+		return -EFAULT;
+
+	for (addr = start; addr < end; addr += n << PAGE_SHIFT) {
+		n = min((end - addr) >> PAGE_SHIFT, SCAN_BATCH);
+		if (gpusvm_scan_pages(fault->mm, addr, n, state))
+			return -EFAULT;
+		note_system(fault, addr, state, n);
+	}
+	return 0;
+}
+
+/* Wait for some migration to end, with pt_lock held. */
+static int wait_for_migration(struct mm_struct *mm, unsigned long deadline_ns)
+{
+	struct timespec at = {
+		.tv_sec = (time_t)(deadline_ns / 1000000000),
+		.tv_nsec = (long)(deadline_ns % 1000000000),
+	};
+
+	return pthread_cond_timedwait(&mm->migrated, &mm->pt_lock, &at) ? -EBUSY
+									: 0;
+}
+
+/*
+ * The device page at @page's place: take it, wait for it or bring it home; the
+ * lock is held and released.  Returns 1 if it was taken.
+ */
+static int fault_in_device(const struct fault_in *fault, struct page *page)
+{
+	struct mm_struct *mm = fault->mm;
+	unsigned long addr = page->vaddr;
+	bool foreign = !fault->owner || page->pgmap->owner != fault->owner;
+	int err = 0;
+
+	if (page->migration) {
+		err = wait_for_migration(mm, fault->deadline_ns);
+		foreign = false; /* for now: it is looked at again */
+	} else if (!foreign) {
+		fault->pfns[(addr - fault->start) >> PAGE_SHIFT] =
+			(unsigned long)page;
+		err = 1;
+	}
+	pthread_mutex_unlock(&mm->pt_lock);
+	if (foreign)
+		err = gpusvm_mm_bring_home(mm, addr, 0, fault->deadline_ns);
+	return err;
+}
+
+/* One mapping's part. */
+static int fault_in_part(const struct fault_in *fault, unsigned long start,
+			 unsigned long end)
+{
+	struct mm_struct *mm = fault->mm;
+	unsigned long device;
+	struct page *page;
+	int err;
+
+	while (start < end) {
+		pthread_mutex_lock(&mm->pt_lock);
+		page = gpusvm_devpt_next(&mm->pt, start, end);
+		device = page ? page->vaddr : end;
+		if (device == start) {
+			err = fault_in_device(fault, page);
+			if (err == 1)
+				start += PAGE_SIZE;
+		} else {
+			pthread_mutex_unlock(&mm->pt_lock);
+			err = fault_in_system(fault, start, device);
+			start = device;
+		}
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+int gpusvm_fault_in(const struct fault_in *fault)
+{
+	unsigned long addr = fault->start;
+	unsigned long next, end = addr + (fault->npages << PAGE_SHIFT);
+	struct vma vma;
+	int err;
+
+	for (; addr < end; addr = next) {
+		if (gpusvm_vma_find(fault->mm, addr, &vma) || !vma.read)
+			return -EFAULT;
+		if (fault->write && !vma.write)
+			return -EPERM;
+		next = min(vma.end, end);
+		gpusvm_mm_watch(fault->mm, addr, next);
+		err = fault_in_part(fault, addr, next);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+bool gpusvm_pages_present(struct mm_struct *mm, unsigned long start,
+			  unsigned long end, void *owner)
+{
+	unsigned char state[SCAN_BATCH];
+	unsigned long i, n;
+	struct page *page;
+	bool present = true;
+
+	for (; start < end && present; start += n << PAGE_SHIFT) {
+		n = min((end - start) >> PAGE_SHIFT, SCAN_BATCH);
+		if (gpusvm_scan_pages(mm, start, n, state))
+			return false;
+		pthread_mutex_lock(&mm->pt_lock);
+		for (i = 0; i < n && present; i++) {
+			if (state[i] & PAGE_IS_PRESENT)
+				continue;
+			page = gpusvm_devpt_get(&mm->pt,
+						start + (i << PAGE_SHIFT));
+			present = page && !page->migration &&
+				  page->pgmap->owner == owner;
+		}
+		pthread_mutex_unlock(&mm->pt_lock);
+	}
+	return present;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking pages from the CPU: see isolate.h. */
+#include "isolate.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#include "compiler.h"
+#include "migration.h"
+#include "mm.h"
+#include "page.h"
+#include "page_size.h"
+#include "scan.h"
+#include "source.h"
+#include "sys.h"
+#include "vma.h"
+
+/* Since Linux 5.18; also on memory that is locked. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+/* Attempts at a page that the kernel has locked for a moment. */
+#define MOVE_ATTEMPTS 1000
+
+/* Pages whose state is looked at in one go. */
+#define SCAN_BATCH 512ul
+
+/*
+ * One call moves within one piece of mapping only: the length up to the end of
+ * that at @addr, at most @len; -EOPNOTSUPP if it is not shorter than @len.
+ */
+static long piece_length(struct mm_struct *mm, unsigned long addr,
+			 unsigned long len)
+{
+	struct vma piece;
+
+	if (gpusvm_vma_piece(mm, addr, &piece))
+		return -EBUSY;
+	if (piece.end - addr >= len)
+		return -EOPNOTSUPP;
+	return (long)(piece.end - addr);
+}
+
+int gpusvm_isolate_move(struct migration *m)
+{
+	unsigned long total = m->npages << PAGE_SHIFT;
+	unsigned long offset = 0, len = total;
+	struct source *source = m->mm->source;
+	unsigned int attempt = 0;
+	long done;
+
+	while (offset < total) {
+		done = source->ops->take(source, m->run->addr + offset,
+					 m->start + offset, len);
+		if (done == -EINVAL) {
+			done = piece_length(m->mm, m->start + offset, len);
+			if (done < 0)
+				return (int)done;
+			len = (unsigned long)done;
+		} else if (done > 0) {
+			offset += (unsigned long)done;
+			len = total - offset;
+			attempt = 0;
+		} else if (done == -EAGAIN && attempt++ < MOVE_ATTEMPTS) {
+			gpusvm_sys_yield();
+		} else {
+			return done == -ENOMEM ? -ENOMEM : -EBUSY;
+		}
+	}
+	return 0;
+}
+
+/* Note where the data of pages from @first on is, given their states. */
+static void note_data(struct migration *m, unsigned long first,
+		      const unsigned char *state, unsigned long n)
+{
+	unsigned long i;
+
+	for (i = 0; i < n; i++)
+		m->ram[first + i] =
+			state[i] && !(state[i] & PAGE_IS_PFNZERO)
+				? m->run->addr + ((first + i) << PAGE_SHIFT)
+				: 0;
+}
+
+void gpusvm_isolate_moved(struct migration *m)
+{
+	unsigned char state[SCAN_BATCH];
+	unsigned long i, first, n;
+
+	for (first = 0; first < m->npages; first += n) {
+		n = min(m->npages - first, SCAN_BATCH);
+		gpusvm_scan_pages(m->mm, m->run->addr + (first << PAGE_SHIFT),
+				  n, state);
+		note_data(m, first, state, n);
+		for (i = 0; i < n; i++)
+			gpusvm_staging_set_filled(m->run, first + i, state[i]);
+	}
+}
+
+int gpusvm_isolate_protect(struct migration *m)
+{
+	struct source *source = m->mm->source;
+	unsigned long end = m->start + (m->npages << PAGE_SHIFT);
+
+	return source->ops->protect(source, m->start, end, true) ? -EBUSY : 0;
+}
+
+/*
+ * Through the kernel, not by loads: memory that the program unmaps under us
+ * must give an error and not a signal.
+ */
+static int copy_run(struct migration *m, unsigned long first, unsigned long n)
+{
+	struct iovec remote = {
+		.iov_base = (void *)(m->start + (first << PAGE_SHIFT)),
+		.iov_len = n << PAGE_SHIFT,
+	};
+	struct iovec local = {
+		.iov_base = (void *)m->ram[first],
+		.iov_len = n << PAGE_SHIFT,
+	};
+	ssize_t done;
+
+	done = gpusvm_sys_process_vm_readv(gpusvm_sys_getpid(), &local, 1,
+					   &remote, 1);
+	return done == (ssize_t)local.iov_len ? 0 : -EBUSY;
+}
+
+static int copy_data(struct migration *m)
+{
+	unsigned long i, n;
+	int err = 0;
+
+	for (i = 0; i < m->npages && !err; i += n) {
+		for (n = 0; i + n < m->npages && m->ram[i + n]; n++)
+			;
+		if (n)
+			err = copy_run(m, i, n);
+		else
+			n = 1;
+	}
+	return err;
+}
+
+int gpusvm_isolate_copy(struct migration *m)
+{
+	unsigned char state[SCAN_BATCH];
+	unsigned long first, n;
+	int err;
+
+	err = gpusvm_staging_get_filled(m->mm, &m->run, m->npages);
+	if (err)
+		return err;
+	for (first = 0; first < m->npages; first += n) {
+		n = min(m->npages - first, SCAN_BATCH);
+		err = gpusvm_scan_pages(m->mm, m->start + (first << PAGE_SHIFT),
+					n, state);
+		if (err)
+			break;
+		note_data(m, first, state, n);
+	}
+	if (!err)
+		err = copy_data(m);
+	if (err)
+		gpusvm_staging_put(m->mm, m->run);
+	return err ? -EBUSY : 0;
+}
+
+static void expect_removal(struct mm_struct *mm, unsigned long start,
+			   unsigned long end)
+{
+	gpusvm_down_write(&mm->event_lock);
+	mm->drop_start = start;
+	mm->drop_end = end;
+	gpusvm_up_write(&mm->event_lock);
+}
+
+/* Whether the removal was told of; the event was read before madvise() ended */
+static bool removal_came(struct mm_struct *mm)
+{
+	bool came;
+
+	gpusvm_down_write(&mm->event_lock);
+	came = !mm->drop_end;
+	mm->drop_start = 0;
+	mm->drop_end = 0;
+	gpusvm_up_write(&mm->event_lock);
+	return came;
+}
+
+static int drop_piece(struct mm_struct *mm, unsigned long start,
+		      unsigned long end, bool *came)
+{
+	int err;
+
+	expect_removal(mm, start, end);
+	err = gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
+	if (err == -EINVAL)
+		err = gpusvm_sys_madvise(start, end - start,
+					 MADV_DONTNEED_LOCKED);
+	*came &= removal_came(mm);
+	return err;
+}
+
+/*
+ * Removals that the program made at the same time: events cannot be told from
+ * ours but by their interval.  If one with our interval came for each of our
+ * calls, the others were the program's.
+ */
+static void honour_removals(struct migration *m, bool ours_came)
+{
+	struct page *page;
+	unsigned long i;
+
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (i = 0; i < m->npages; i++) {
+		page = m->pages[i];
+		if (page->removed && ours_came && page->vaddr)
+			gpusvm_devpt_clear(&m->mm->pt, page->vaddr);
+		page->removed = false;
+	}
+	pthread_mutex_unlock(&m->mm->pt_lock);
+}
+
+int gpusvm_isolate_drop(struct migration *m)
+{
+	unsigned long addr, next, end = m->start + (m->npages << PAGE_SHIFT);
+	struct mm_struct *mm = m->mm;
+	bool ours_came = true;
+	struct vma piece;
+	int err = 0;
+
+	pthread_mutex_lock(&mm->drop_lock);
+	pthread_mutex_lock(&mm->pt_lock);
+	m->dropping = true;
+	pthread_mutex_unlock(&mm->pt_lock);
+	for (addr = m->start; addr < end && !err; addr = next) {
+		if (gpusvm_vma_piece(mm, addr, &piece))
+			break; /* unmapped: the entries follow the event */
+		next = min(piece.end, end);
+		err = drop_piece(mm, addr, next, &ours_came);
+	}
+	honour_removals(m, ours_came);
+	pthread_mutex_unlock(&mm->drop_lock);
+	return err;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The two ways to take pages from the CPU so that no store is lost: move the
+ * pages themselves, or write-protect them and copy.
+ *
+ * Both fill ram[] of the migration with where the data is now.  event_lock is
+ * held for reading by the caller of the first half only.
+ */
+#ifndef GPUSVM_MM_ISOLATE_H
+#define GPUSVM_MM_ISOLATE_H
+
+struct migration;
+
+/*
+ * Move the pages to the run.  -EOPNOTSUPP if this memory cannot be moved;
+ * -EBUSY; -ENOMEM.  Some may have been moved all the same.
+ */
+int gpusvm_isolate_move(struct migration *m);
+
+/* Which pages of the run have data, also after a failure. */
+void gpusvm_isolate_moved(struct migration *m);
+
+/* Let stores to the pages wait.  -EBUSY. */
+int gpusvm_isolate_protect(struct migration *m);
+
+/* Copy the protected pages to the run.  -EBUSY; -ENOMEM. */
+int gpusvm_isolate_copy(struct migration *m);
+
+/*
+ * Drop the protected pages: their data is elsewhere now.  On failure some may
+ * have been dropped.
+ */
+int gpusvm_isolate_drop(struct migration *m);
+
+#endif /* GPUSVM_MM_ISOLATE_H */

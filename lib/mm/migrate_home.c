@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* From the device to the CPU; migration.h tells the steps. */
+#include "migration.h"
+
+#include <errno.h>
+
+#include "alloc.h"
+#include "compiler.h"
+#include "mm.h"
+#include "page.h"
+#include "page_size.h"
+
+int gpusvm_migration_init(struct migration *m, struct mm_struct *mm,
+			  unsigned long npages)
+{
+	*m = (struct migration){
+		.mm = mm,
+		.npages = npages,
+		.technique = mm->technique,
+	};
+	m->pages = gpusvm_alloc_array(npages, sizeof(m->pages[0]));
+	m->ram = gpusvm_alloc_array(npages, sizeof(m->ram[0]));
+	if (m->pages && m->ram && !gpusvm_staging_create(mm, npages, &m->run))
+		return 0;
+	gpusvm_migration_fini(m);
+	return -ENOMEM;
+}
+
+void gpusvm_migration_fini(struct migration *m)
+{
+	gpusvm_staging_destroy(m->mm, &m->run);
+	gpusvm_free(m->ram);
+	gpusvm_free(m->pages);
+}
+
+/*
+ * Whether a page can come: it has its place in the window and only the table
+ * refers to it.  A reference taken later is too late to hold it.
+ */
+static bool choose(struct migration *m, struct page *page, unsigned long start,
+		   unsigned long end)
+{
+	if (!page || page->vaddr < start || page->vaddr >= end ||
+	    page->migration || gpusvm_page_refs(page) != 1)
+		return false;
+	page->migration = m;
+	return true;
+}
+
+long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
+			       unsigned long end)
+{
+	unsigned long i, npages = 0;
+	long n = 0;
+
+	m->to_device = false;
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (i = 0; i < m->npages; i++) {
+		m->ram[i] = 0;
+		if (!choose(m, m->pages[i], start, end))
+			continue;
+		npages = i + 1;
+		n++;
+	}
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	if (!n)
+		return 0;
+
+	if (gpusvm_staging_get_filled(m->mm, &m->run, npages)) {
+		gpusvm_migrate_end(m);
+		return -ENOMEM;
+	}
+	for (i = 0; i < npages; i++)
+		if (m->pages[i] && READ_ONCE(m->pages[i]->migration) == m)
+			m->ram[i] = m->run->addr + (i << PAGE_SHIFT);
+	return n;
+}
+
+unsigned long gpusvm_migrate_home_commit(struct migration *m)
+{
+	struct gpusvm_stats *stats = &m->mm->stats;
+	unsigned long n;
+
+	n = gpusvm_migrate_install(m);
+	gpusvm_staging_put(m->mm, m->run);
+	gpusvm_migrate_end(m);
+	gpusvm_mm_count(&stats->migrations_to_ram, n != 0);
+	gpusvm_mm_count(&stats->bytes_to_ram, n << PAGE_SHIFT);
+	return n;
+}
+
+void gpusvm_migrate_home_abort(struct migration *m)
+{
+	gpusvm_staging_put(m->mm, m->run);
+	gpusvm_migrate_end(m);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Putting pages from staging where their entries in the device page table say:
+ * the last step of a migration home, and of one to the device that failed.
+ */
+#include "migration.h"
+
+#include <errno.h>
+
+#include "compiler.h"
+#include "log.h"
+#include "mm.h"
+#include "page.h"
+#include "page_size.h"
+#include "source.h"
+
+/*
+ * Length in pages of the run from @i on whose data and whose entries are both
+ * adjacent; 0 if page @i has nothing to install.  event_lock is held, so that
+ * entries do not change after this.
+ */
+static unsigned long run_length(struct migration *m, unsigned long i,
+				unsigned long *to)
+{
+	unsigned long n, vaddr;
+
+	pthread_mutex_lock(&m->mm->pt_lock);
+	*to = m->ram[i] ? m->pages[i]->vaddr : 0;
+	for (n = *to != 0; n && i + n < m->npages; n++) {
+		vaddr = m->ram[i + n] ? m->pages[i + n]->vaddr : 0;
+		if (vaddr != *to + (n << PAGE_SHIFT))
+			break;
+	}
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	return n;
+}
+
+/* The pages have left the run if they were moved, and stay if copied. */
+static void mark_installed(struct migration *m, unsigned long i,
+			   unsigned long n, bool moved)
+{
+	unsigned long index, end = i + n;
+
+	for (; i < end; i++) {
+		index = (m->ram[i] - m->run->addr) >> PAGE_SHIFT;
+		if (moved)
+			gpusvm_staging_set_filled(m->run, index, false);
+		m->ram[i] = 0;
+	}
+}
+
+/* Take the entries of @n pages out of the table, and drop the pages. */
+static void drop_pages(struct migration *m, unsigned long i, unsigned long n)
+{
+	unsigned long end = i + n;
+	struct page *page;
+
+	for (; i < end; i++) {
+		page = m->pages[i];
+		pthread_mutex_lock(&m->mm->pt_lock);
+		gpusvm_devpt_clear(&m->mm->pt, page->vaddr);
+		page->migration = NULL;
+		pthread_mutex_unlock(&m->mm->pt_lock);
+		if (m->keep_pages)
+			continue;
+		m->pages[i] = NULL;
+		gpusvm_page_put(page);
+	}
+}
+
+/*
+ * Move or copy up to @n pages from page @i on to @to.  Returns how many are
+ * there now, or -errno.
+ */
+static long install_run(struct migration *m, unsigned long i, unsigned long n,
+			unsigned long to)
+{
+	struct source *source = m->mm->source;
+	bool move = m->technique == GPUSVM_TECHNIQUE_MOVE;
+	unsigned long len = n << PAGE_SHIFT;
+	long done = -EINVAL;
+
+	if (move)
+		done = source->ops->move(source, to, m->ram[i], len);
+	/* Read-only and locked memory takes no page, only a copy. */
+	if (done == -EINVAL || done == -EBUSY) {
+		move = false;
+		done = source->ops->copy(source, to, m->ram[i], len);
+	}
+	/*
+	 * A page is there already: it is when a migration is undone that had
+	 * not dropped it yet.  The call that says so wakes nobody.
+	 */
+	if (done == -EEXIST) {
+		source->ops->wake(source, to, to + PAGE_SIZE);
+		move = false;
+		done = (long)PAGE_SIZE;
+	}
+	if (done > 0) {
+		done >>= PAGE_SHIFT;
+		mark_installed(m, i, (unsigned long)done, move);
+	}
+	return done;
+}
+
+/*
+ * Nothing could be installed at @to though the entry says so.  Mostly an event
+ * tells why in a moment.  If none does, the memory there is not trapped any
+ * more, or there is none, and nobody can be waiting for the page: give it up.
+ */
+#define GIVE_UP_AFTER 100
+
+static bool give_up(struct migration *m, unsigned long i, unsigned long to,
+		    unsigned int attempt)
+{
+	struct source *source = m->mm->source;
+
+	if (attempt == GIVE_UP_AFTER / 2)
+		source->ops->trap(source, to, to + PAGE_SIZE);
+	if (attempt < GIVE_UP_AFTER)
+		return false;
+	log_error("a page at %#lx has no mapping to come home to", to);
+	m->ram[i] = 0;
+	drop_pages(m, i, 1);
+	return true;
+}
+
+unsigned long gpusvm_migrate_install(struct migration *m)
+{
+	struct mm_struct *mm = m->mm;
+	unsigned long count = 0;
+	unsigned int attempt = 0;
+	unsigned long i = 0, n, to;
+	long done;
+
+	while (i < m->npages) {
+		if (!m->ram[i]) {
+			i++;
+			continue;
+		}
+		gpusvm_down_read(&mm->event_lock);
+		n = run_length(m, i, &to);
+		done = n ? install_run(m, i, n, to) : 0;
+		if (done > 0)
+			drop_pages(m, i, (unsigned long)done);
+		gpusvm_up_read(&mm->event_lock);
+
+		if (done > 0) {
+			i += (unsigned long)done;
+			count += (unsigned long)done;
+			attempt = 0;
+		} else if (!n) {
+			m->ram[i++] = 0; /* it was unmapped meanwhile */
+		} else if (done != -EAGAIN && done != -ENOMEM &&
+			   give_up(m, i, to, attempt)) {
+			i++;
+			attempt = 0;
+		} else {
+			gpusvm_handler_settle(mm, attempt++);
+		}
+	}
+	return count;
+}
+
+void gpusvm_migrate_end(struct migration *m)
+{
+	struct mm_struct *mm = m->mm;
+	struct page *page;
+	unsigned long i;
+	bool gone;
+
+	for (i = 0; i < m->npages; i++) {
+		page = m->pages[i];
+		if (!page || READ_ONCE(page->migration) != m)
+			continue;
+		pthread_mutex_lock(&mm->pt_lock);
+		page->migration = NULL;
+		gone = !page->vaddr;
+		pthread_mutex_unlock(&mm->pt_lock);
+		if (gone) {
+			m->pages[i] = NULL;
+			gpusvm_page_put(page);
+		}
+	}
+	pthread_mutex_lock(&mm->pt_lock);
+	m->dropping = false;
+	pthread_cond_broadcast(&mm->migrated);
+	pthread_mutex_unlock(&mm->pt_lock);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the CPU to the device; migration.h tells the steps.
+ *
+ * The entries are put in the device page table before the pages are taken, as
+ * the kernel puts migration entries in page tables: a CPU fault that finds one
+ * waits, an event that hits one is remembered.
+ */
+#include "migration.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "compiler.h"
+#include "isolate.h"
+#include "mm.h"
+#include "page.h"
+#include "page_size.h"
+#include "scan.h"
+#include "source.h"
+#include "sys.h"
+
+static unsigned long end_of(const struct migration *m)
+{
+	return m->start + (m->npages << PAGE_SHIFT);
+}
+
+static unsigned long count_entries(const struct migration *m)
+{
+	unsigned long addr, n = 0;
+
+	for (addr = m->start; addr < end_of(m); addr += PAGE_SIZE)
+		n += gpusvm_devpt_get(&m->mm->pt, addr) != NULL;
+	return n;
+}
+
+static void clear_entries(struct migration *m)
+{
+	struct page *page;
+	unsigned long i;
+
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (i = 0; i < m->npages; i++) {
+		page = m->pages[i];
+		if (page->vaddr)
+			gpusvm_devpt_clear(&m->mm->pt, page->vaddr);
+		page->migration = NULL;
+	}
+	pthread_mutex_unlock(&m->mm->pt_lock);
+}
+
+static int set_entries(struct migration *m)
+{
+	struct mm_struct *mm = m->mm;
+	unsigned long i, n;
+	int err = 0;
+
+	pthread_mutex_lock(&mm->pt_lock);
+	n = count_entries(m);
+	if (n)
+		err = n == m->npages ? -EFAULT : -EBUSY;
+	for (i = 0; i < m->npages && !err; i++) {
+		m->pages[i]->migration = m;
+		err = gpusvm_devpt_set(&mm->pt, m->start + (i << PAGE_SHIFT),
+				       m->pages[i]);
+	}
+	pthread_mutex_unlock(&mm->pt_lock);
+	if (err)
+		clear_entries(m);
+	return err;
+}
+
+/*
+ * Trap the range and enter its pages at a moment at which no change of the
+ * mapping is under way: every later change then raises an event for what is
+ * mapped there now.  Returns with event_lock held for reading, unless it fails.
+ */
+static int enter(struct migration *m)
+{
+	struct mm_struct *mm = m->mm;
+	struct source *source = mm->source;
+	unsigned int attempt = 0;
+	int err;
+
+	for (;;) {
+		gpusvm_down_read(&mm->event_lock);
+		err = source->ops->trap(source, m->start, end_of(m));
+		if (err) {
+			err = err == -ENOMEM ? -ENOMEM : -EBUSY;
+			break;
+		}
+		err = set_entries(m);
+		if (err)
+			break;
+		if (!source->ops->settled(source))
+			return 0;
+		clear_entries(m);
+		gpusvm_up_read(&mm->event_lock);
+		gpusvm_handler_settle(mm, attempt++);
+	}
+	gpusvm_up_read(&mm->event_lock);
+	return err;
+}
+
+static int take_by_move(struct migration *m)
+{
+	int err;
+
+	m->technique = GPUSVM_TECHNIQUE_MOVE;
+	gpusvm_staging_get_empty(m->mm, &m->run);
+	err = enter(m);
+	if (err)
+		return err;
+	err = gpusvm_isolate_move(m);
+	gpusvm_up_read(&m->mm->event_lock);
+	gpusvm_isolate_moved(m);
+	if (err) {
+		gpusvm_migrate_install(m);
+		clear_entries(m);
+		gpusvm_staging_put(m->mm, m->run);
+	}
+	return err;
+}
+
+static void unprotect(struct migration *m)
+{
+	struct source *source = m->mm->source;
+	unsigned int attempt = 0;
+
+	while (source->ops->protect(source, m->start, end_of(m), false) ==
+	       -EAGAIN)
+		gpusvm_handler_settle(m->mm, attempt++);
+}
+
+static int take_by_protect(struct migration *m)
+{
+	int err;
+
+	m->technique = GPUSVM_TECHNIQUE_WRITE_PROTECT;
+	err = enter(m);
+	if (err)
+		return err;
+	err = gpusvm_isolate_protect(m);
+	gpusvm_up_read(&m->mm->event_lock);
+	if (!err)
+		err = gpusvm_isolate_copy(m);
+	if (err) {
+		clear_entries(m);
+		unprotect(m);
+	}
+	return err;
+}
+
+/*
+ * A page that a fork shares does not move.  Writing to it would end that; this
+ * is how to do so without changing it.  Pages that stay busy are pinned.
+ */
+static void unshare_pages(struct migration *m)
+{
+	unsigned char state[512];
+	unsigned long i, first, n, addr;
+
+	for (first = 0; first < m->npages; first += n) {
+		n = min(m->npages - first, (unsigned long)sizeof(state));
+		addr = m->start + (first << PAGE_SHIFT);
+		if (gpusvm_scan_pages(m->mm, addr, n, state))
+			return;
+		for (i = 0; i < n; i++)
+			if (state[i] && !(state[i] & PAGE_IS_PFNZERO))
+				gpusvm_sys_madvise(addr + (i << PAGE_SHIFT),
+						   PAGE_SIZE,
+						   MADV_POPULATE_WRITE);
+	}
+}
+
+static int take(struct migration *m)
+{
+	int err = -EOPNOTSUPP;
+
+	if (m->mm->technique == GPUSVM_TECHNIQUE_MOVE) {
+		err = take_by_move(m);
+		if (err == -EBUSY) {
+			unshare_pages(m);
+			err = take_by_move(m);
+		}
+	}
+	return err == -EOPNOTSUPP ? take_by_protect(m) : err;
+}
+
+int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
+{
+	unsigned long i;
+	int err;
+
+	m->start = start;
+	m->to_device = true;
+	m->keep_pages = true;
+	err = take(m);
+	m->keep_pages = false;
+	if (!err)
+		return 0;
+	gpusvm_migrate_end(m);
+	for (i = 0; i < m->npages; i++)
+		gpusvm_page_put(m->pages[i]);
+	return err;
+}
+
+int gpusvm_migrate_out_commit(struct migration *m)
+{
+	struct gpusvm_stats *stats = &m->mm->stats;
+	bool moved = m->technique == GPUSVM_TECHNIQUE_MOVE;
+	unsigned long i;
+	int err = 0;
+
+	if (!moved)
+		err = gpusvm_isolate_drop(m);
+	if (err)
+		return err;
+	for (i = 0; i < m->npages; i++)
+		m->ram[i] = 0;
+	gpusvm_staging_put(m->mm, m->run);
+	gpusvm_migrate_end(m);
+	gpusvm_mm_count(&stats->migrations_to_devmem, 1);
+	gpusvm_mm_count(&stats->bytes_to_devmem, m->npages << PAGE_SHIFT);
+	gpusvm_mm_count(moved ? &stats->moved : &stats->write_protected, 1);
+	return 0;
+}
+
+void gpusvm_migrate_out_abort(struct migration *m)
+{
+	bool moved = m->technique == GPUSVM_TECHNIQUE_MOVE;
+	struct page *page;
+	unsigned long i;
+
+	if (moved || m->dropping)
+		gpusvm_migrate_install(m);
+	for (i = 0; i < m->npages; i++) {
+		page = m->pages[i];
+		if (!page)
+			continue;
+		pthread_mutex_lock(&m->mm->pt_lock);
+		if (page->vaddr)
+			gpusvm_devpt_clear(&m->mm->pt, page->vaddr);
+		page->migration = NULL;
+		pthread_mutex_unlock(&m->mm->pt_lock);
+		m->pages[i] = NULL;
+		gpusvm_page_put(page);
+	}
+	gpusvm_staging_put(m->mm, m->run);
+	if (!moved)
+		unprotect(m);
+	gpusvm_migrate_end(m);
+}

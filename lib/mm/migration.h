@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Moving the pages of one device memory allocation to the device and home.
+ *
+ * To the device:
+ *	gpusvm_migrate_out_begin()	the CPU cannot reach the pages any more
+ *	   the caller copies ram[] -> pages[]
+ *	gpusvm_migrate_out_commit()	they are the device's; or _abort()
+ * Home:
+ *	gpusvm_migrate_home_begin()	says which pages can come
+ *	   the caller copies pages[] -> ram[]
+ *	gpusvm_migrate_home_commit()	they are the CPU's; or _abort()
+ *
+ * A CPU that touches a page in between waits.  Whatever happens to the mapping
+ * in between (munmap, mremap, madvise) happens to the pages' entries in the
+ * device page table, and commit and abort follow the entries.
+ *
+ * The caller keeps migrations of one allocation apart by a lock, brackets each
+ * by an invalidation event, and calls gpusvm_mm_wake_all() after it released
+ * the lock: CPU faults that met the lock or the migration wait for that.
+ */
+#ifndef GPUSVM_MM_MIGRATION_H
+#define GPUSVM_MM_MIGRATION_H
+
+#include <gpusvm/gpusvm.h>
+
+#include "staging.h"
+
+struct page;
+
+/**
+ * struct migration - How an allocation moves; lives as long as it does
+ * @mm: The address space
+ * @npages: Pages of the allocation
+ * @pages: Its device pages
+ * @ram: For each page, while it moves, the address of its data in system
+ *	memory; 0 for a page that has none or does not move
+ * @run: Its staging memory
+ * @technique: How the pages were taken from the CPU
+ * @to_device: The direction in which it moves
+ * @keep_pages: Pages that leave it are not to be put: it may be tried again
+ * @dropping: The CPU's copies are being dropped; under pt_lock
+ * @start: Where the pages were taken from
+ */
+struct migration {
+	struct mm_struct *mm;
+	unsigned long npages;
+	struct page **pages;
+	unsigned long *ram;
+	struct staging_run *run;
+	enum gpusvm_technique technique;
+	bool to_device;
+	bool keep_pages;
+	bool dropping;
+	unsigned long start;
+};
+
+/*
+ * Set up for @npages pages, with all memory that any migration of the
+ * allocation will need; the caller fills @pages.  -ENOMEM.
+ */
+int gpusvm_migration_init(struct migration *m, struct mm_struct *mm,
+			  unsigned long npages);
+void gpusvm_migration_fini(struct migration *m);
+
+/*
+ * Take the memory at @start from the CPU, for pages that were set up with
+ * gpusvm_page_init(); they belong to the table now or, on failure, were put.
+ * -EFAULT everything is on a device already; -EBUSY some is, or is pinned, or
+ * the mapping changed; -ENOMEM.
+ */
+int gpusvm_migrate_out_begin(struct migration *m, unsigned long start);
+
+/* On failure _abort() is still to be called. */
+int gpusvm_migrate_out_commit(struct migration *m);
+
+/* Give the memory back and drop the pages. */
+void gpusvm_migrate_out_abort(struct migration *m);
+
+/*
+ * Choose the pages whose entry is in [start, end) and that nobody holds.
+ * Returns their number; with 0 and with -ENOMEM there is nothing to end.
+ */
+long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
+			       unsigned long end);
+
+/* Returns how many came; the others stay, or were unmapped meanwhile. */
+unsigned long gpusvm_migrate_home_commit(struct migration *m);
+void gpusvm_migrate_home_abort(struct migration *m);
+
+/*
+ * Shared by both directions (migrate_install.c): put the pages with an address
+ * in ram[] where their entries say, and drop them.  Returns how many.
+ */
+unsigned long gpusvm_migrate_install(struct migration *m);
+
+/*
+ * The last step of every migration: pages left in it are settled or, if their
+ * entry has gone, dropped.
+ */
+void gpusvm_migrate_end(struct migration *m);
+
+#endif /* GPUSVM_MM_MIGRATION_H */

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/* The life cycle of the mirrored address space, and what it tells of itself. */
+#include "mm.h"
+
+#include <errno.h>
+#include <linux/kref.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "compiler.h"
+#include "exclude.h"
+#include "lockdep.h"
+#include "log.h"
+#include "page_size.h"
+#include "scan.h"
+#include "source.h"
+#include "sys.h"
+#include "vma.h"
+
+#define STAGING_DEFAULT (64ul << 20)
+
+/* Below any mapping, and above what the kernel lets be mapped. */
+#define WAKE_START (1ul << 16)
+
+static pthread_mutex_t current_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mm_struct *current_mm;
+static bool fork_registered;
+
+static void cond_init_monotonic(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static void init_locks(struct mm_struct *mm)
+{
+	gpusvm_init_rwsem(&mm->mmap_lock);
+	gpusvm_init_rwsem(&mm->alive_lock);
+	gpusvm_init_rwsem(&mm->event_lock);
+	gpusvm_init_rwsem(&mm->finish_lock);
+	mm->mmap_lock.dep_map.name = "mmap_lock";
+	pthread_mutex_init(&mm->pt_lock, NULL);
+	pthread_mutex_init(&mm->drop_lock, NULL);
+	cond_init_monotonic(&mm->migrated);
+}
+
+static struct mm_struct *mm_alloc(const struct gpusvm_mm_opts *opts)
+{
+	struct mm_struct *mm = gpusvm_alloc(sizeof(*mm));
+
+	if (!mm)
+		return NULL;
+	kref_init(&mm->count);
+	init_locks(mm);
+	gpusvm_notifiers_init(&mm->notifiers);
+	gpusvm_staging_init(&mm->staging, opts->staging_bytes
+						  ? opts->staging_bytes
+						  : STAGING_DEFAULT);
+	mm->technique = opts->technique;
+	return mm;
+}
+
+/* UFFDIO_MOVE if there is one and nothing else was asked for. */
+static int choose_technique(struct mm_struct *mm)
+{
+	bool can_move = mm->features & GPUSVM_FEATURE_MOVE;
+
+	if (mm->technique == GPUSVM_TECHNIQUE_MOVE && !can_move) {
+		log_error(
+			"mm_open: this kernel has no UFFDIO_MOVE (Linux 6.8)");
+		return -EOPNOTSUPP;
+	}
+	if (mm->technique == GPUSVM_TECHNIQUE_AUTO)
+		mm->technique = can_move ? GPUSVM_TECHNIQUE_MOVE
+					 : GPUSVM_TECHNIQUE_WRITE_PROTECT;
+	if (mm->technique != GPUSVM_TECHNIQUE_MOVE)
+		mm->features &= ~GPUSVM_FEATURE_MOVE;
+	log_info("address space opened: %s, %s", mm->source->ops->name,
+		 mm->technique == GPUSVM_TECHNIQUE_MOVE ? "move"
+							: "write-protect");
+	return 0;
+}
+
+/* The end of user addresses, which no header tells, is the highest it takes. */
+static int find_wake_end(struct mm_struct *mm)
+{
+	unsigned int bits;
+	unsigned long end;
+
+	for (bits = 56; bits >= 38; bits--) {
+		end = (1ul << bits) - PAGE_SIZE;
+		if (!mm->source->ops->wake(mm->source, WAKE_START, end)) {
+			mm->wake_end = end;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int open_source(struct mm_struct *mm)
+{
+	int err;
+
+	err = gpusvm_uffd_open(&mm->source);
+	if (err)
+		return err;
+	mm->features |= mm->source->features;
+	err = choose_technique(mm);
+	if (!err)
+		err = find_wake_end(mm);
+	if (err)
+		mm->source->ops->close(mm->source);
+	return err;
+}
+
+static int mm_start(struct mm_struct *mm)
+{
+	int err;
+
+	err = gpusvm_vma_open(mm);
+	if (err)
+		return err;
+	err = gpusvm_scan_open(mm);
+	if (err)
+		goto err_vma;
+	err = open_source(mm);
+	if (err)
+		goto err_scan;
+	mm->fork_buffer = (unsigned long)gpusvm_alloc_pages(
+		FORK_BATCH << PAGE_SHIFT, PAGE_SIZE);
+	err = mm->fork_buffer ? gpusvm_handler_start(mm) : -ENOMEM;
+	if (err)
+		goto err_source;
+	return 0;
+
+err_source:
+	if (mm->fork_buffer)
+		gpusvm_free_pages((void *)mm->fork_buffer,
+				  FORK_BATCH << PAGE_SHIFT);
+	mm->source->ops->close(mm->source);
+err_scan:
+	gpusvm_scan_close(mm);
+err_vma:
+	gpusvm_vma_close(mm);
+	return err;
+}
+
+static void mm_stop(struct mm_struct *mm)
+{
+	gpusvm_handler_stop(mm);
+	mm->source->ops->close(mm->source);
+	gpusvm_staging_release(&mm->staging);
+	gpusvm_free_pages((void *)mm->fork_buffer, FORK_BATCH << PAGE_SHIFT);
+	gpusvm_scan_close(mm);
+	gpusvm_vma_close(mm);
+}
+
+static int register_process(void)
+{
+	int err;
+
+	if (fork_registered)
+		return 0;
+	err = gpusvm_exclude_own_data();
+	if (!err)
+		err = gpusvm_fork_register();
+	fork_registered = !err;
+	return err;
+}
+
+static int check_opts(const struct gpusvm_mm_opts *opts)
+{
+	if (opts->size == sizeof(*opts) &&
+	    opts->technique >= GPUSVM_TECHNIQUE_AUTO &&
+	    opts->technique <= GPUSVM_TECHNIQUE_WRITE_PROTECT)
+		return 0;
+	log_error("mm_open: bad size or technique in the options");
+	return -EINVAL;
+}
+
+static int open_current(const struct gpusvm_mm_opts *opts)
+{
+	struct mm_struct *mm;
+	int err;
+
+	if (current_mm) {
+		current_mm->users++;
+		return 0;
+	}
+	err = register_process();
+	if (err)
+		return err;
+	mm = mm_alloc(opts);
+	if (!mm)
+		return -ENOMEM;
+	err = mm_start(mm);
+	if (err) {
+		gpusvm_free(mm);
+		return err;
+	}
+	WRITE_ONCE(mm->users, 1);
+	current_mm = mm;
+	return 0;
+}
+
+int gpusvm_mm_open(struct mm_struct **mm, const struct gpusvm_mm_opts *opts)
+{
+	static const struct gpusvm_mm_opts defaults = {
+		.size = sizeof(defaults),
+	};
+	int err;
+
+	if (!mm)
+		return -EINVAL;
+	if (!opts)
+		opts = &defaults;
+	err = check_opts(opts);
+	if (err)
+		return err;
+	pthread_mutex_lock(&current_lock);
+	err = open_current(opts);
+	*mm = err ? NULL : current_mm;
+	pthread_mutex_unlock(&current_lock);
+	return err;
+}
+
+static void notify_all(struct mm_struct *mm, enum mmu_notifier_event event)
+{
+	struct mmu_notifier_range range = {
+		.mm = mm,
+		.start = 0,
+		.end = ~0ul,
+		.flags = MMU_NOTIFIER_RANGE_BLOCKABLE,
+		.event = event,
+	};
+
+	gpusvm_notify_start(&range);
+	gpusvm_notify_end(&range);
+}
+
+/*
+ * Nothing new may start once users is 0; what holds one of these locks is
+ * waited for.  Page by page everything comes home before the source closes:
+ * afterwards an absent page would read as zero.
+ */
+static int close_last(struct mm_struct *mm)
+{
+	int err;
+
+	gpusvm_down_write(&mm->mmap_lock);
+	notify_all(mm, MMU_NOTIFY_RELEASE);
+	notify_all(mm, MMU_NOTIFY_UNMAP);
+	err = gpusvm_mm_bring_all_home(mm);
+	if (err) {
+		gpusvm_up_write(&mm->mmap_lock);
+		log_error("mm_close: device pages could not come home, the "
+			  "address space stays open");
+		return err;
+	}
+	WRITE_ONCE(mm->users, 0);
+	gpusvm_up_write(&mm->mmap_lock);
+
+	gpusvm_down_write(&mm->alive_lock);
+	gpusvm_up_write(&mm->alive_lock);
+	mm_stop(mm);
+	return 0;
+}
+
+int gpusvm_mm_close(struct mm_struct *mm)
+{
+	int err = 0;
+
+	if (!mm)
+		return -EINVAL;
+	pthread_mutex_lock(&current_lock);
+	if (mm != current_mm) {
+		/* A child's copy of its parent's, or closed once too often. */
+		pthread_mutex_unlock(&current_lock);
+		return -EINVAL;
+	}
+	if (mm->users > 1) {
+		mm->users--;
+	} else {
+		err = close_last(mm);
+		if (!err)
+			current_mm = NULL;
+	}
+	pthread_mutex_unlock(&current_lock);
+	if (!err && !gpusvm_mm_alive(mm))
+		gpusvm_mm_drop(mm);
+	return err;
+}
+
+struct mm_struct *gpusvm_mm_current_lock(void)
+{
+	pthread_mutex_lock(&current_lock);
+	return current_mm;
+}
+
+struct mm_struct *gpusvm_mm_current(void)
+{
+	return current_mm;
+}
+
+void gpusvm_mm_current_unlock(void)
+{
+	pthread_mutex_unlock(&current_lock);
+}
+
+/*
+ * The threads are not there, and the descriptors are the parent's: one of them
+ * left open would keep its mirror alive.  Other threads may have held the
+ * locks.  The structure stays for the gpusvm objects that the child inherited.
+ */
+void gpusvm_mm_current_forget(void)
+{
+	struct mm_struct *mm = current_mm;
+
+	if (!mm)
+		return;
+	current_mm = NULL;
+	WRITE_ONCE(mm->users, 0);
+	init_locks(mm);
+	gpusvm_sys_close(mm->handler.stop_fd);
+	mm->source->ops->close(mm->source);
+	gpusvm_scan_close(mm);
+	gpusvm_vma_close(mm);
+}
+
+void gpusvm_mm_grab(struct mm_struct *mm)
+{
+	kref_get(&mm->count);
+}
+
+static void mm_release(struct kref *count)
+{
+	gpusvm_free(gpusvm_container_of(count, struct mm_struct, count));
+}
+
+void gpusvm_mm_drop(struct mm_struct *mm)
+{
+	kref_put(&mm->count, mm_release);
+}
+
+bool gpusvm_mm_alive(const struct mm_struct *mm)
+{
+	return READ_ONCE(mm->users) > 0;
+}
+
+bool gpusvm_mm_pin(struct mm_struct *mm)
+{
+	gpusvm_down_read(&mm->alive_lock);
+	if (gpusvm_mm_alive(mm))
+		return true;
+	gpusvm_up_read(&mm->alive_lock);
+	return false;
+}
+
+void gpusvm_mm_unpin(struct mm_struct *mm)
+{
+	gpusvm_up_read(&mm->alive_lock);
+}
+
+void gpusvm_mm_watch(struct mm_struct *mm, unsigned long start,
+		     unsigned long end)
+{
+	mm->source->ops->watch(mm->source, start, end);
+}
+
+void gpusvm_mm_wake_all(struct mm_struct *mm)
+{
+	mm->source->ops->wake(mm->source, WAKE_START, mm->wake_end);
+}
+
+unsigned long gpusvm_mm_features(const struct mm_struct *mm)
+{
+	return mm ? mm->features : 0;
+}
+
+void gpusvm_mm_sync(struct mm_struct *mm)
+{
+	lockdep_check_not_in_callback();
+	if (!mm || !gpusvm_mm_pin(mm))
+		return;
+	gpusvm_handler_settle(mm, 0);
+	/* What another thread has read it may still be acting on. */
+	gpusvm_down_write(&mm->event_lock);
+	gpusvm_up_write(&mm->event_lock);
+	gpusvm_down_write(&mm->finish_lock);
+	gpusvm_up_write(&mm->finish_lock);
+	gpusvm_mm_unpin(mm);
+}
+
+void gpusvm_mm_read_lock(struct mm_struct *mm)
+{
+	gpusvm_down_read(&mm->mmap_lock);
+}
+
+void gpusvm_mm_read_unlock(struct mm_struct *mm)
+{
+	gpusvm_up_read(&mm->mmap_lock);
+}
+
+int gpusvm_mm_get_stats(struct mm_struct *mm, struct gpusvm_stats *stats)
+{
+	struct gpusvm_stats now;
+
+	if (!mm || !stats || stats->size < sizeof(stats->size))
+		return -EINVAL;
+	now = mm->stats;
+	pthread_mutex_lock(&mm->pt_lock);
+	now.device_pages = mm->pt.npages;
+	pthread_mutex_unlock(&mm->pt_lock);
+	pthread_mutex_lock(&mm->staging.lock);
+	now.staging_bytes = mm->staging.bytes;
+	pthread_mutex_unlock(&mm->staging.lock);
+	now.size = min(stats->size, sizeof(now));
+	memcpy(stats, &now, now.size);
+	return 0;
+}

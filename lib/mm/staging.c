@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs of staging memory: cutting, lending, re-use of their pages. */
+#include "staging.h"
+
+#include <errno.h>
+#include <linux/list.h>
+#include <sys/mman.h>
+
+#include "alloc.h"
+#include "compiler.h"
+#include "mm.h"
+#include "page_size.h"
+#include "source.h"
+#include "sys.h"
+
+/*
+ * Address space is taken in pieces of a huge page, and runs of that size and
+ * more are aligned to it: a huge page moves as a whole only between places of
+ * equal alignment.
+ */
+#define PIECE_SIZE (2ul << 20)
+
+void gpusvm_staging_init(struct staging *staging, size_t limit)
+{
+	unsigned int i;
+
+	*staging = (struct staging){ .limit = limit };
+	pthread_mutex_init(&staging->lock, NULL);
+	for (i = 0; i < STAGING_ORDERS; i++) {
+		INIT_LIST_HEAD(&staging->filled[i]);
+		INIT_LIST_HEAD(&staging->unowned[i]);
+	}
+}
+
+static unsigned long run_bytes(const struct staging_run *run)
+{
+	return PAGE_SIZE << run->order;
+}
+
+static unsigned long filled_bytes(const struct staging_run *run)
+{
+	return run->nfilled << PAGE_SHIFT;
+}
+
+void gpusvm_staging_release(struct staging *staging)
+{
+	struct staging_run *run, *next_run;
+	struct staging_piece *piece;
+	unsigned int i;
+
+	for (i = 0; i < STAGING_ORDERS; i++)
+		list_for_each_entry_safe (run, next_run, &staging->unowned[i],
+					  link)
+			gpusvm_free(run);
+	while ((piece = staging->pieces)) {
+		staging->pieces = piece->next;
+		gpusvm_free_pages(piece->addr, piece->size);
+		gpusvm_free(piece);
+	}
+}
+
+/* A page of staging must not be shared with a child: it would not move. */
+static unsigned long piece_create(struct mm_struct *mm, unsigned long size)
+{
+	struct staging_piece *piece = gpusvm_alloc(sizeof(*piece));
+	unsigned long addr;
+
+	if (!piece)
+		return 0;
+	piece->size = size;
+	piece->addr = gpusvm_alloc_pages(size, PIECE_SIZE);
+	addr = (unsigned long)piece->addr;
+	if (!addr)
+		goto err_free;
+	if (gpusvm_sys_madvise(addr, size, MADV_DONTFORK) ||
+	    mm->source->ops->stage(mm->source, addr, addr + size))
+		goto err_free_pages;
+	piece->next = mm->staging.pieces;
+	mm->staging.pieces = piece;
+	return addr;
+
+err_free_pages:
+	gpusvm_free_pages(piece->addr, size);
+err_free:
+	gpusvm_free(piece);
+	return 0;
+}
+
+/* Address space for one run of an order; locked. */
+static unsigned long cut_fresh(struct mm_struct *mm, unsigned int order)
+{
+	struct staging *staging = &mm->staging;
+	unsigned long addr, size = PAGE_SIZE << order;
+	unsigned long piece = max(size, PIECE_SIZE);
+
+	if (staging->fresh[order].start == staging->fresh[order].end) {
+		addr = piece_create(mm, piece);
+		if (!addr)
+			return 0;
+		staging->fresh[order].start = addr;
+		staging->fresh[order].end = addr + piece;
+	}
+	addr = staging->fresh[order].start;
+	staging->fresh[order].start += size;
+	return addr;
+}
+
+static struct staging_run *run_create(struct mm_struct *mm, unsigned int order)
+{
+	unsigned long words = ((1ul << order) + 63) / 64;
+	struct staging_run *run;
+
+	run = gpusvm_alloc(sizeof(*run) + words * sizeof(run->filled[0]));
+	if (!run)
+		return NULL;
+	INIT_LIST_HEAD(&run->link);
+	run->order = order;
+	run->addr = cut_fresh(mm, order);
+	if (!run->addr) {
+		gpusvm_free(run);
+		return NULL;
+	}
+	return run;
+}
+
+int gpusvm_staging_create(struct mm_struct *mm, unsigned long npages,
+			  struct staging_run **owner)
+{
+	unsigned int order = ilog2(npages) + !is_power_of_2(npages);
+	struct staging *staging = &mm->staging;
+	struct staging_run *run;
+
+	pthread_mutex_lock(&staging->lock);
+	run = list_first_entry_or_null(&staging->unowned[order],
+				       struct staging_run, link);
+	if (run)
+		list_del_init(&run->link);
+	else
+		run = run_create(mm, order);
+	if (run)
+		run->owner = owner;
+	*owner = run;
+	pthread_mutex_unlock(&staging->lock);
+	return run ? 0 : -ENOMEM;
+}
+
+/* Give the pages of a run that is in use back to the kernel. */
+static void run_empty(struct staging_run *run)
+{
+	if (!run->nfilled)
+		return;
+	gpusvm_sys_madvise(run->addr, run_bytes(run), MADV_DONTNEED);
+	__builtin_memset(run->filled, 0,
+			 ((1ul << run->order) + 63) / 64 *
+				 sizeof(run->filled[0]));
+	run->nfilled = 0;
+}
+
+/* Take a run out of the list of idle ones; locked. */
+static void run_use(struct staging *staging, struct staging_run *run)
+{
+	if (!list_empty(&run->link)) {
+		list_del_init(&run->link);
+		staging->bytes -= filled_bytes(run);
+	}
+}
+
+void gpusvm_staging_destroy(struct mm_struct *mm, struct staging_run **owner)
+{
+	struct staging *staging = &mm->staging;
+	struct staging_run *run;
+
+	pthread_mutex_lock(&staging->lock);
+	run = *owner;
+	*owner = NULL;
+	if (run) {
+		run_use(staging, run);
+		run_empty(run);
+		run->owner = NULL;
+		list_add_tail(&run->link, &staging->unowned[run->order]);
+	}
+	pthread_mutex_unlock(&staging->lock);
+}
+
+void gpusvm_staging_get_empty(struct mm_struct *mm, struct staging_run **owner)
+{
+	struct staging *staging = &mm->staging;
+
+	pthread_mutex_lock(&staging->lock);
+	run_use(staging, *owner);
+	pthread_mutex_unlock(&staging->lock);
+	run_empty(*owner);
+}
+
+/* Use the owner's run, or the better filled one of an idle owner. */
+static struct staging_run *take_filled(struct staging *staging,
+				       struct staging_run **owner)
+{
+	struct staging_run *other, *run = *owner;
+
+	run_use(staging, run);
+	if (run->nfilled)
+		return run;
+	other = list_first_entry_or_null(&staging->filled[run->order],
+					 struct staging_run, link);
+	if (!other)
+		return run;
+	run_use(staging, other);
+	run->owner = other->owner;
+	*run->owner = run;
+	other->owner = owner;
+	*owner = other;
+	return other;
+}
+
+static bool is_filled(const struct staging_run *run, unsigned long index)
+{
+	return run->filled[index / 64] & (1ul << (index % 64));
+}
+
+void gpusvm_staging_set_filled(struct staging_run *run, unsigned long index,
+			       bool filled)
+{
+	if (filled == is_filled(run, index))
+		return;
+	run->filled[index / 64] ^= 1ul << (index % 64);
+	if (filled)
+		run->nfilled++;
+	else
+		run->nfilled--;
+}
+
+/* Fill the absent pages from @index on, at most to @npages; how many. */
+static long fill_gap(struct mm_struct *mm, struct staging_run *run,
+		     unsigned long index, unsigned long npages)
+{
+	unsigned long i, end = index;
+	long done;
+
+	while (end < npages && !is_filled(run, end))
+		end++;
+	done = mm->source->ops->fill(mm->source,
+				     run->addr + (index << PAGE_SHIFT),
+				     (end - index) << PAGE_SHIFT);
+	if (done < 0)
+		return done;
+	end = index + ((unsigned long)done >> PAGE_SHIFT);
+	for (i = index; i < end; i++)
+		gpusvm_staging_set_filled(run, i, true);
+	return (long)(end - index);
+}
+
+int gpusvm_staging_get_filled(struct mm_struct *mm, struct staging_run **owner,
+			      unsigned long npages)
+{
+	struct staging *staging = &mm->staging;
+	struct staging_run *run;
+	unsigned long i = 0;
+	long done;
+
+	pthread_mutex_lock(&staging->lock);
+	run = take_filled(staging, owner);
+	pthread_mutex_unlock(&staging->lock);
+
+	while (i < npages) {
+		if (is_filled(run, i)) {
+			i++;
+			continue;
+		}
+		done = fill_gap(mm, run, i, npages);
+		if (done < 0 && done != -EAGAIN) {
+			gpusvm_staging_put(mm, run);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+void gpusvm_staging_put(struct mm_struct *mm, struct staging_run *run)
+{
+	struct staging *staging = &mm->staging;
+	bool keep;
+
+	if (!run->nfilled)
+		return;
+	pthread_mutex_lock(&staging->lock);
+	keep = staging->bytes + filled_bytes(run) <= staging->limit;
+	if (keep) {
+		staging->bytes += filled_bytes(run);
+		list_add_tail(&run->link, &staging->filled[run->order]);
+	}
+	pthread_mutex_unlock(&staging->lock);
+	if (!keep)
+		run_empty(run);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* The device page table: leaves of 64 entries in an interval tree. */
+#include "devpt.h"
+
+#include <errno.h>
+#include <gpusvm/gpusvm.h>
+
+#include "compiler.h"
+#include "itree.h"
+#include "page.h"
+#include "page_size.h"
+
+#define LEAF_SHIFT 6
+#define LEAF_ENTRIES (1ul << LEAF_SHIFT)
+
+struct leaf {
+	struct interval_tree_node node;
+	unsigned long used;
+	struct page *page[LEAF_ENTRIES];
+};
+
+static unsigned long leaf_index(unsigned long addr)
+{
+	return (addr >> PAGE_SHIFT) & (LEAF_ENTRIES - 1);
+}
+
+static struct leaf *first_leaf(const struct devpt *pt, unsigned long start,
+			       unsigned long last)
+{
+	struct interval_tree_node *node;
+
+	node = gpusvm_itree_first(&pt->leaves, start, last);
+	return node ? gpusvm_container_of(node, struct leaf, node) : NULL;
+}
+
+static struct leaf *leaf_create(struct devpt *pt, unsigned long addr)
+{
+	unsigned long size = PAGE_SIZE << LEAF_SHIFT;
+	struct leaf *leaf = gpusvm_alloc(sizeof(*leaf));
+
+	if (!leaf)
+		return NULL;
+	leaf->node.start = ALIGN_DOWN(addr, size);
+	leaf->node.last = leaf->node.start + size - 1;
+	gpusvm_itree_insert(&pt->leaves, &leaf->node);
+	return leaf;
+}
+
+int gpusvm_devpt_set(struct devpt *pt, unsigned long addr, struct page *page)
+{
+	struct leaf *leaf = first_leaf(pt, addr, addr);
+
+	if (!leaf)
+		leaf = leaf_create(pt, addr);
+	if (!leaf)
+		return -ENOMEM;
+	if (leaf->page[leaf_index(addr)])
+		return -EEXIST;
+	leaf->page[leaf_index(addr)] = page;
+	leaf->used++;
+	pt->npages++;
+	page->vaddr = addr;
+	return 0;
+}
+
+struct page *gpusvm_devpt_get(const struct devpt *pt, unsigned long addr)
+{
+	struct leaf *leaf = first_leaf(pt, addr, addr);
+
+	return leaf ? leaf->page[leaf_index(addr)] : NULL;
+}
+
+struct page *gpusvm_devpt_clear(struct devpt *pt, unsigned long addr)
+{
+	struct leaf *leaf = first_leaf(pt, addr, addr);
+	struct page *page;
+
+	page = leaf ? leaf->page[leaf_index(addr)] : NULL;
+	if (!page)
+		return NULL;
+	leaf->page[leaf_index(addr)] = NULL;
+	page->vaddr = 0;
+	pt->npages--;
+	if (!--leaf->used) {
+		gpusvm_itree_remove(&pt->leaves, &leaf->node);
+		gpusvm_free(leaf);
+	}
+	return page;
+}
+
+struct page *gpusvm_devpt_next(const struct devpt *pt, unsigned long start,
+			       unsigned long end)
+{
+	unsigned long i, addr = start;
+	struct leaf *leaf;
+
+	while (addr < end) {
+		leaf = first_leaf(pt, addr, end - 1);
+		if (!leaf)
+			return NULL;
+		if (addr < leaf->node.start)
+			addr = leaf->node.start;
+		for (i = leaf_index(addr); i < LEAF_ENTRIES && addr < end;
+		     i++, addr += PAGE_SIZE)
+			if (leaf->page[i])
+				return leaf->page[i];
+	}
+	return NULL;
+}

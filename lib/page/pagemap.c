@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* The list of pagemaps, and look-up of pages by number. */
+#include "pagemap.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "alloc.h"
+#include "compiler.h"
+#include "log.h"
+#include "page.h"
+#include "page_size.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct dev_pagemap *pagemaps;
+
+static unsigned long pagemap_npages(const struct dev_pagemap *pgmap)
+{
+	return (pgmap->range.end + 1 - pgmap->range.start) >> PAGE_SHIFT;
+}
+
+static int pagemap_check(const struct dev_pagemap *pgmap)
+{
+	if (!pgmap || !pgmap->ops || pgmap->range.end <= pgmap->range.start ||
+	    (pgmap->range.start & ~PAGE_MASK) ||
+	    ((pgmap->range.end + 1) & ~PAGE_MASK)) {
+		log_error("pagemap_add: no ops, or a range that is empty or "
+			  "not page-aligned");
+		return -EINVAL;
+	}
+	if (pgmap->type != MEMORY_DEVICE_PRIVATE) {
+		log_error("pagemap_add: only MEMORY_DEVICE_PRIVATE is "
+			  "supported");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+static int pagemap_link(struct dev_pagemap *pgmap)
+{
+	struct dev_pagemap *other;
+
+	for (other = pagemaps; other; other = other->next)
+		if (pgmap->range.start <= other->range.end &&
+		    other->range.start <= pgmap->range.end)
+			return -EEXIST;
+	pgmap->next = pagemaps;
+	pagemaps = pgmap;
+	return 0;
+}
+
+int gpusvm_pagemap_add(struct dev_pagemap *pgmap)
+{
+	unsigned long i, npages;
+	int err;
+
+	err = pagemap_check(pgmap);
+	if (err)
+		return err;
+	npages = pagemap_npages(pgmap);
+	pgmap->pages = gpusvm_alloc_array(npages, sizeof(struct page));
+	if (!pgmap->pages)
+		return -ENOMEM;
+	for (i = 0; i < npages; i++)
+		pgmap->pages[i].pgmap = pgmap;
+
+	pthread_mutex_lock(&lock);
+	err = pagemap_link(pgmap);
+	pthread_mutex_unlock(&lock);
+	if (err) {
+		gpusvm_free(pgmap->pages);
+		pgmap->pages = NULL;
+	}
+	return err;
+}
+
+static bool pagemap_in_use(const struct dev_pagemap *pgmap)
+{
+	unsigned long i, npages = pagemap_npages(pgmap);
+
+	for (i = 0; i < npages; i++)
+		if (gpusvm_page_refs(&pgmap->pages[i]))
+			return true;
+	return false;
+}
+
+static int pagemap_unlink(struct dev_pagemap *pgmap)
+{
+	struct dev_pagemap **link = &pagemaps;
+
+	while (*link && *link != pgmap)
+		link = &(*link)->next;
+	if (!*link)
+		return -ENOENT;
+	if (pagemap_in_use(pgmap))
+		return -EBUSY;
+	*link = pgmap->next;
+	return 0;
+}
+
+int gpusvm_pagemap_remove(struct dev_pagemap *pgmap)
+{
+	int err;
+
+	pthread_mutex_lock(&lock);
+	err = pagemap_unlink(pgmap);
+	pthread_mutex_unlock(&lock);
+	if (err)
+		return err;
+	gpusvm_free(pgmap->pages);
+	pgmap->pages = NULL;
+	pgmap->next = NULL;
+	return 0;
+}
+
+static struct page *find_page(unsigned long pfn)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long first;
+
+	for (pgmap = pagemaps; pgmap; pgmap = pgmap->next) {
+		first = pgmap->range.start >> PAGE_SHIFT;
+		if (pfn >= first && pfn - first < pagemap_npages(pgmap))
+			return &pgmap->pages[pfn - first];
+	}
+	return NULL;
+}
+
+struct page *gpusvm_pfn_to_page(unsigned long pfn)
+{
+	struct page *page;
+
+	pthread_mutex_lock(&lock);
+	page = find_page(pfn);
+	pthread_mutex_unlock(&lock);
+	return page;
+}
+
+int gpusvm_pfns_to_pages(const unsigned long *pfn, struct page **pages,
+			 unsigned long npages)
+{
+	unsigned long i;
+
+	pthread_mutex_lock(&lock);
+	for (i = 0; i < npages; i++) {
+		pages[i] = find_page(pfn[i]);
+		if (!pages[i])
+			break;
+	}
+	pthread_mutex_unlock(&lock);
+	return i == npages ? 0 : -EINVAL;
+}

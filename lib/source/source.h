@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A source of faults and of events: the seam between the mirrored address
+ * space and the kernel mechanism that tells of changes.
+ *
+ * Memory is in one of three states for a source: unknown; watched, when
+ * changes of its mapping raise events and touching it costs nothing; trapped,
+ * when in addition touching an absent page raises a fault and waits.
+ *
+ * Calls are thread-safe.  They return 0 or -errno unless said otherwise, and
+ * -EAGAIN always means the same: the address space is changing and there is an
+ * event to be read (or its originator still has to run); read and try again.
+ */
+#ifndef GPUSVM_SOURCE_SOURCE_H
+#define GPUSVM_SOURCE_SOURCE_H
+
+#include <gpusvm/kernel.h>
+#include <sys/types.h>
+
+enum source_event_type {
+	SOURCE_FAULT,  /* a thread touched an absent trapped page, and waits */
+	SOURCE_UNMAP,  /* [start, end) was unmapped */
+	SOURCE_REMOVE, /* the pages of [start, end) are about to be dropped */
+	SOURCE_REMAP,  /* [start, end) was moved to @to */
+	SOURCE_FORK,   /* a child exists; @child_fd serves its faults */
+};
+
+/**
+ * struct source_event - What a source tells
+ * @type: What happened
+ * @write: For a fault: it was a write
+ * @protect: For a fault: the page is present but write-protected
+ * @start: First address; for a fault the page
+ * @end: End, exclusive
+ * @to: New first address of a remap
+ * @tid: Thread that faulted
+ * @child_fd: Descriptor for a child's faults; the receiver's, to be closed
+ */
+struct source_event {
+	enum source_event_type type;
+	bool write;
+	bool protect;
+	unsigned long start;
+	unsigned long end;
+	unsigned long to;
+	pid_t tid;
+	int child_fd;
+};
+
+#define SOURCE_BATCH 16
+
+struct source;
+
+/**
+ * struct source_ops - One kind of source
+ * @name: For reports
+ * @close: Release everything; threads that wait in a fault go on
+ * @read: Fill @events with at most SOURCE_BATCH of them and return how many, 0
+ *	if there is none; never waits
+ * @watch: Watch [start, end); -EINVAL if this kind of memory cannot be
+ * @trap: Trap [start, end)
+ * @untrap: Back to watched; no event is told of a change in between
+ * @settled: 0 if every change that began has been read and its originator has
+ *	gone on, else -EAGAIN
+ * @wake: Let threads that wait in [start, end) touch their page again
+ * @zero: Put a page of zeros at an absent trapped page, writable at once if
+ *	@write, and wake; -EEXIST if a page is present
+ * @protect: Let writes to [start, end) wait (@on), or let them go
+ * @copy: Put copies of @len bytes at @from to absent trapped pages, and wake;
+ *	returns how many bytes were done, or -errno if none
+ * @move: Move the pages at @from, which must be private to the caller, there;
+ *	otherwise as @copy
+ * @take: Move the pages of [from, from + len) to absent staging pages; pages
+ *	that are absent stay so; returns as @copy does
+ * @stage: Make memory usable as staging: a destination of @take and @fill.
+ *	Touching an absent page there is a SIGBUS, not a fault
+ * @fill: Put pages of zeros, ready to be written, at absent staging pages;
+ *	returns as @copy does
+ * @child_copy: As @copy, in a child
+ */
+struct source_ops {
+	const char *name;
+	void (*close)(struct source *source);
+	int (*read)(struct source *source, struct source_event *events);
+	int (*watch)(struct source *source, unsigned long start,
+		     unsigned long end);
+	int (*trap)(struct source *source, unsigned long start,
+		    unsigned long end);
+	int (*untrap)(struct source *source, unsigned long start,
+		      unsigned long end);
+	int (*settled)(struct source *source);
+	int (*wake)(struct source *source, unsigned long start,
+		    unsigned long end);
+	int (*zero)(struct source *source, unsigned long addr, bool write);
+	int (*protect)(struct source *source, unsigned long start,
+		       unsigned long end, bool on);
+	long (*copy)(struct source *source, unsigned long to,
+		     unsigned long from, unsigned long len);
+	long (*move)(struct source *source, unsigned long to,
+		     unsigned long from, unsigned long len);
+	long (*take)(struct source *source, unsigned long to,
+		     unsigned long from, unsigned long len);
+	int (*stage)(struct source *source, unsigned long start,
+		     unsigned long end);
+	long (*fill)(struct source *source, unsigned long to,
+		     unsigned long len);
+	long (*child_copy)(struct source *source, int child_fd,
+			   unsigned long to, unsigned long from,
+			   unsigned long len);
+};
+
+/**
+ * struct source - A source in use; embedded in its implementation
+ * @ops: What it does
+ * @features: GPUSVM_FEATURE_* that hold
+ * @fd: Becomes readable when there is something to read
+ */
+struct source {
+	const struct source_ops *ops;
+	unsigned long features;
+	int fd;
+};
+
+/*
+ * Open userfaultfd as a source.  -EPERM or -ENOSYS with a log line that names
+ * what to change; -ENOMEM.
+ */
+int gpusvm_uffd_open(struct source **source);
+
+#endif /* GPUSVM_SOURCE_SOURCE_H */

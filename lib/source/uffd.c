@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * userfaultfd as a source of faults and events.
+ *
+ * Watched memory is registered for write-protect faults without protecting
+ * anything, which gives events and costs nothing on touch; trapped memory is
+ * registered for missing faults as well (limits of both: see source.h).
+ */
+#include "uffd.h"
+
+#include <errno.h>
+#include <gpusvm/gpusvm.h>
+#include <sys/mman.h>
+
+#include "alloc.h"
+#include "compiler.h"
+#include "log.h"
+#include "page_size.h"
+#include "sys.h"
+
+/* Zeros to copy from: one copy call of a huge page fills a staging area. */
+#define ZEROS_SIZE (2ul << 20)
+
+static struct uffd *to_uffd(struct source *source)
+{
+	return gpusvm_container_of(source, struct uffd, source);
+}
+
+static bool decode(const struct uffd_msg *msg, struct source_event *event)
+{
+	*event = (struct source_event){ .child_fd = -1 };
+	switch (msg->event) {
+	case UFFD_EVENT_PAGEFAULT:
+		event->type = SOURCE_FAULT;
+		event->start = PAGE_ALIGN_DOWN(msg->arg.pagefault.address);
+		event->end = event->start + PAGE_SIZE;
+		event->write = msg->arg.pagefault.flags &
+			       UFFD_PAGEFAULT_FLAG_WRITE;
+		event->protect = msg->arg.pagefault.flags &
+				 UFFD_PAGEFAULT_FLAG_WP;
+		event->tid = (pid_t)msg->arg.pagefault.feat.ptid;
+		return true;
+	case UFFD_EVENT_UNMAP:
+		event->type = SOURCE_UNMAP;
+		event->start = msg->arg.remove.start;
+		event->end = msg->arg.remove.end;
+		return true;
+	case UFFD_EVENT_REMOVE:
+		event->type = SOURCE_REMOVE;
+		event->start = msg->arg.remove.start;
+		event->end = msg->arg.remove.end;
+		return true;
+	case UFFD_EVENT_REMAP:
+		event->type = SOURCE_REMAP;
+		event->start = msg->arg.remap.from;
+		event->end = msg->arg.remap.from + msg->arg.remap.len;
+		event->to = msg->arg.remap.to;
+		return true;
+	case UFFD_EVENT_FORK:
+		event->type = SOURCE_FORK;
+		event->child_fd = (int)msg->arg.fork.ufd;
+		return true;
+	}
+	return false;
+}
+
+static int uffd_read(struct source *source, struct source_event *events)
+{
+	struct uffd_msg msg[SOURCE_BATCH];
+	ssize_t n, i;
+	int count = 0;
+
+	n = gpusvm_sys_read(source->fd, msg, sizeof(msg));
+	for (i = 0; i < n / (ssize_t)sizeof(msg[0]); i++)
+		count += decode(&msg[i], &events[count]);
+	return count;
+}
+
+static int do_register(int fd, unsigned long start, unsigned long end,
+		       unsigned long mode)
+{
+	struct uffdio_register reg = {
+		.range = { .start = start, .len = end - start },
+		.mode = mode,
+	};
+
+	return gpusvm_sys_uffd_register(fd, &reg);
+}
+
+static int uffd_watch(struct source *source, unsigned long start,
+		      unsigned long end)
+{
+	return do_register(source->fd, start, end, UFFDIO_REGISTER_MODE_WP);
+}
+
+static int uffd_trap(struct source *source, unsigned long start,
+		     unsigned long end)
+{
+	return do_register(source->fd, start, end,
+			   UFFDIO_REGISTER_MODE_MISSING |
+				   UFFDIO_REGISTER_MODE_WP);
+}
+
+/*
+ * Registering with fewer modes than before returns 0 and changes nothing (seen
+ * on 6.18), so the way down is through unregistered.
+ */
+static int uffd_untrap(struct source *source, unsigned long start,
+		       unsigned long end)
+{
+	struct uffdio_range range = { .start = start, .len = end - start };
+	int err;
+
+	err = gpusvm_sys_uffd_unregister(source->fd, &range);
+	return err ? err : uffd_watch(source, start, end);
+}
+
+/*
+ * The kernel looks for pending events before it looks at the arguments: an
+ * empty range is -EINVAL when there are none.
+ */
+static int uffd_settled(struct source *source)
+{
+	struct uffdio_zeropage zero = { .range = { .start = 0, .len = 0 } };
+
+	return gpusvm_sys_uffd_zeropage(source->fd, &zero) == -EAGAIN ? -EAGAIN
+								      : 0;
+}
+
+static int uffd_wake(struct source *source, unsigned long start,
+		     unsigned long end)
+{
+	struct uffdio_range range = { .start = start, .len = end - start };
+
+	return gpusvm_sys_uffd_wake(source->fd, &range);
+}
+
+/*
+ * These ioctls report a partial result as -EAGAIN with a count, and the count
+ * is an error code when nothing was done.
+ */
+static long progress(int err, __s64 done)
+{
+	if (!err || (err == -EAGAIN && done > 0))
+		return (long)done;
+	return err;
+}
+
+static long copy_to(int fd, unsigned long to, unsigned long from,
+		    unsigned long len)
+{
+	struct uffdio_copy copy = { .dst = to, .src = from, .len = len };
+	int err = gpusvm_sys_uffd_copy(fd, &copy);
+
+	return progress(err, copy.copy);
+}
+
+static long move_to(int fd, unsigned long to, unsigned long from,
+		    unsigned long len, unsigned long mode)
+{
+	struct uffdio_move move = {
+		.dst = to,
+		.src = from,
+		.len = len,
+		.mode = mode,
+	};
+	int err = gpusvm_sys_uffd_move(fd, &move);
+
+	return progress(err, move.move);
+}
+
+/*
+ * A write gets a page of its own at once; the shared zero page would make it
+ * fault a second time.
+ */
+static int uffd_zero(struct source *source, unsigned long addr, bool write)
+{
+	struct uffdio_zeropage zero = {
+		.range = { .start = addr, .len = PAGE_SIZE },
+	};
+	long done;
+
+	if (!write)
+		return gpusvm_sys_uffd_zeropage(source->fd, &zero);
+	done = copy_to(source->fd, addr, to_uffd(source)->zeros, PAGE_SIZE);
+	return done < 0 ? (int)done : 0;
+}
+
+static int uffd_protect(struct source *source, unsigned long start,
+			unsigned long end, bool on)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { .start = start, .len = end - start },
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return gpusvm_sys_uffd_writeprotect(source->fd, &wp);
+}
+
+static long uffd_copy(struct source *source, unsigned long to,
+		      unsigned long from, unsigned long len)
+{
+	return copy_to(source->fd, to, from, len);
+}
+
+static long uffd_move(struct source *source, unsigned long to,
+		      unsigned long from, unsigned long len)
+{
+	return move_to(source->fd, to, from, len, 0);
+}
+
+static long uffd_take(struct source *source, unsigned long to,
+		      unsigned long from, unsigned long len)
+{
+	return move_to(to_uffd(source)->staging_fd, to, from, len,
+		       UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES);
+}
+
+static int uffd_stage(struct source *source, unsigned long start,
+		      unsigned long end)
+{
+	return do_register(to_uffd(source)->staging_fd, start, end,
+			   UFFDIO_REGISTER_MODE_MISSING);
+}
+
+static long uffd_fill(struct source *source, unsigned long to,
+		      unsigned long len)
+{
+	struct uffd *uffd = to_uffd(source);
+
+	return copy_to(uffd->staging_fd, to, uffd->zeros,
+		       min(len, uffd->zeros_size));
+}
+
+/*
+ * A child that changes its own mappings waits until the event has been read,
+ * and until then takes no pages.  Its events concern nobody here; a child of
+ * its own gets what has been copied so far.
+ */
+static void drain_child(int child_fd)
+{
+	struct uffd_msg msg;
+
+	while (gpusvm_sys_read(child_fd, &msg, sizeof(msg)) == sizeof(msg))
+		if (msg.event == UFFD_EVENT_FORK)
+			gpusvm_sys_close((int)msg.arg.fork.ufd);
+}
+
+#define CHILD_ATTEMPTS 10000
+
+static long uffd_child_copy(struct source *source, int child_fd,
+			    unsigned long to, unsigned long from,
+			    unsigned long len)
+{
+	int attempt;
+	long done;
+
+	(void)source;
+	for (attempt = 0; attempt < CHILD_ATTEMPTS; attempt++) {
+		done = copy_to(child_fd, to, from, len);
+		if (done != -EAGAIN)
+			break;
+		drain_child(child_fd);
+		gpusvm_sys_yield();
+	}
+	return done;
+}
+
+static void uffd_close(struct source *source)
+{
+	struct uffd *uffd = to_uffd(source);
+
+	gpusvm_sys_close(source->fd);
+	gpusvm_sys_close(uffd->staging_fd);
+	gpusvm_free_pages((void *)uffd->zeros, uffd->zeros_size);
+	gpusvm_free(uffd);
+}
+
+static const struct source_ops uffd_ops = {
+	.name = "userfaultfd",
+	.close = uffd_close,
+	.read = uffd_read,
+	.watch = uffd_watch,
+	.trap = uffd_trap,
+	.untrap = uffd_untrap,
+	.settled = uffd_settled,
+	.wake = uffd_wake,
+	.zero = uffd_zero,
+	.protect = uffd_protect,
+	.copy = uffd_copy,
+	.move = uffd_move,
+	.take = uffd_take,
+	.stage = uffd_stage,
+	.fill = uffd_fill,
+	.child_copy = uffd_child_copy,
+};
+
+int gpusvm_uffd_open(struct source **source)
+{
+	struct uffd *uffd = gpusvm_alloc(sizeof(*uffd));
+	int err;
+
+	if (!uffd)
+		return -ENOMEM;
+	uffd->source.ops = &uffd_ops;
+	uffd->zeros_size = max(ZEROS_SIZE, PAGE_SIZE);
+	uffd->zeros =
+		(unsigned long)gpusvm_alloc_pages(uffd->zeros_size, PAGE_SIZE);
+	err = uffd->zeros ? gpusvm_uffd_negotiate(uffd) : -ENOMEM;
+	if (err) {
+		if (uffd->zeros)
+			gpusvm_free_pages((void *)uffd->zeros,
+					  uffd->zeros_size);
+		gpusvm_free(uffd);
+		return err;
+	}
+	*source = &uffd->source;
+	return 0;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* What the two files of the userfaultfd source share. */
+#ifndef GPUSVM_SOURCE_UFFD_H
+#define GPUSVM_SOURCE_UFFD_H
+
+#include "source.h"
+
+/**
+ * struct uffd - The userfaultfd source
+ * @source: What users of it see; its fd has all events and serves the program
+ * @staging_fd: A second one for staging memory.  It has no event features, so
+ *	its ioctls work while the other one says -EAGAIN, and FEATURE_SIGBUS, so
+ *	a stray touch of an absent staging page does not hang
+ * @api: Features that the kernel granted
+ * @zeros: A huge page's worth of zeros to copy from
+ * @zeros_size: Its size in bytes
+ */
+struct uffd {
+	struct source source;
+	int staging_fd;
+	unsigned long api;
+	unsigned long zeros;
+	unsigned long zeros_size;
+};
+
+/* Open both descriptors and negotiate; fills everything but ops and zeros. */
+int gpusvm_uffd_negotiate(struct uffd *uffd);
+
+#endif /* GPUSVM_SOURCE_UFFD_H */

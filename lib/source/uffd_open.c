@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Getting a userfaultfd: which door is open to this process, and which
+ * features the kernel behind it has.
+ */
+#include "uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gpusvm/gpusvm.h>
+
+#include "compiler.h"
+#include "log.h"
+#include "sys.h"
+
+#define FD_FLAGS (O_CLOEXEC | O_NONBLOCK)
+
+/* Without these the address space cannot be mirrored (Linux 5.7 has them). */
+#define FEATURES_NEEDED                                              \
+	(UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE |      \
+	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_PAGEFAULT_FLAG_WP | \
+	 UFFD_FEATURE_THREAD_ID)
+#define FEATURES_WANTED                                \
+	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_MOVE | \
+	 UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
+
+static int open_device(int flags)
+{
+	int devfd, fd;
+
+	devfd = gpusvm_sys_open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	if (devfd < 0)
+		return devfd;
+	fd = gpusvm_sys_userfaultfd_dev(devfd, flags);
+	gpusvm_sys_close(devfd);
+	return fd;
+}
+
+/*
+ * Full service first; a descriptor that serves no faults of system calls is
+ * open to every process on most machines, and better than nothing.
+ */
+static int open_fd(unsigned long *features)
+{
+	int err, fd;
+
+	*features = GPUSVM_FEATURE_USERFAULTFD | GPUSVM_FEATURE_KERNEL_FAULTS;
+	err = gpusvm_sys_userfaultfd(FD_FLAGS);
+	if (err >= 0)
+		return err;
+	fd = open_device(FD_FLAGS);
+	if (fd >= 0)
+		return fd;
+
+	*features = GPUSVM_FEATURE_USERFAULTFD;
+	fd = gpusvm_sys_userfaultfd(FD_FLAGS | UFFD_USER_MODE_ONLY);
+	if (fd >= 0) {
+		log_warning("userfaultfd is restricted: system calls on "
+			    "device-resident memory will give EFAULT (set "
+			    "sysctl vm.unprivileged_userfaultfd=1, or allow "
+			    "access to /dev/userfaultfd)");
+		return fd;
+	}
+	log_error("no userfaultfd (error %d): set sysctl "
+		  "vm.unprivileged_userfaultfd=1, or allow access to "
+		  "/dev/userfaultfd, or allow userfaultfd in the seccomp "
+		  "filter of this container",
+		  -err);
+	return err == -ENOSYS ? -ENOSYS : -EPERM;
+}
+
+/*
+ * What the kernel has is told by a first descriptor, since the handshake can
+ * be made only once; what this process may use (EVENT_FORK needs
+ * CAP_SYS_PTRACE) only by trying.
+ */
+static int handshake(int fd, unsigned long wanted, unsigned long *granted)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int err, probe;
+
+	probe = gpusvm_sys_userfaultfd(FD_FLAGS | UFFD_USER_MODE_ONLY);
+	if (probe < 0)
+		probe = gpusvm_sys_userfaultfd(FD_FLAGS);
+	if (probe < 0)
+		probe = open_device(FD_FLAGS);
+	if (probe < 0)
+		return probe;
+	err = gpusvm_sys_uffd_api(probe, &api);
+	gpusvm_sys_close(probe);
+	if (err)
+		return err;
+
+	wanted &= api.features;
+	api = (struct uffdio_api){ .api = UFFD_API, .features = wanted };
+	err = gpusvm_sys_uffd_api(fd, &api);
+	if (err == -EPERM && (wanted & UFFD_FEATURE_EVENT_FORK)) {
+		wanted &= ~(unsigned long)UFFD_FEATURE_EVENT_FORK;
+		api = (struct uffdio_api){ .api = UFFD_API,
+					   .features = wanted };
+		err = gpusvm_sys_uffd_api(fd, &api);
+	}
+	*granted = wanted;
+	return err;
+}
+
+static unsigned long features_of(unsigned long api)
+{
+	unsigned long features = 0;
+
+	if (api & UFFD_FEATURE_EVENT_FORK)
+		features |= GPUSVM_FEATURE_FORK_EVENT;
+	if (api & UFFD_FEATURE_MOVE)
+		features |= GPUSVM_FEATURE_MOVE;
+	if (api & UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
+		features |= GPUSVM_FEATURE_SHMEM_EVENTS;
+	return features;
+}
+
+static int open_staging(struct uffd *uffd)
+{
+	unsigned long ignored, granted;
+	int err, fd;
+
+	fd = open_fd(&ignored);
+	if (fd < 0)
+		return fd;
+	err = handshake(fd, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, &granted);
+	if (err) {
+		gpusvm_sys_close(fd);
+		return err;
+	}
+	uffd->staging_fd = fd;
+	return 0;
+}
+
+int gpusvm_uffd_negotiate(struct uffd *uffd)
+{
+	int err, fd;
+
+	fd = open_fd(&uffd->source.features);
+	if (fd < 0)
+		return fd;
+	err = handshake(fd, FEATURES_NEEDED | FEATURES_WANTED, &uffd->api);
+	if (!err && (uffd->api & FEATURES_NEEDED) != FEATURES_NEEDED) {
+		log_error("userfaultfd of this kernel has features %#lx, too "
+			  "few: Linux 5.7 is needed",
+			  uffd->api);
+		err = -ENOSYS;
+	}
+	if (err)
+		goto err_close;
+	err = open_staging(uffd);
+	if (err)
+		goto err_close;
+	uffd->source.fd = fd;
+	uffd->source.features |= features_of(uffd->api);
+	return 0;
+
+err_close:
+	gpusvm_sys_close(fd);
+	return err;
+}

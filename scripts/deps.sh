@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Install what is missing to build and test (Debian 12); with the argument
+# "ci" also what the slower checks of .ci/run use.  Says and does nothing if
+# everything is there.
+#
+# usage: scripts/deps.sh [ci]
+set -eu
+
+packages='meson ninja-build gcc g++ pkg-config libc6-dev
+    libcmocka-dev libnuma-dev libbsd-dev systemtap-sdt-dev'
+ci_packages='clang libclang-rt-14-dev clang-format linux-kbuild-6.1 codespell
+    abigail-tools shellcheck git'
+
+case "${1-}" in
+'') ;;
+ci) packages="$packages $ci_packages" ;;
+*)
+    echo "usage: $0 [ci]" >&2
+    exit 2
+    ;;
+esac
+
+# The package names are words.
+# shellcheck disable=SC2086
+set -- $packages
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+    echo "deps.sh: not a Debian system; these packages must be there: $*" >&2
+    exit 0
+fi
+
+installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" \
+    2>/dev/null | sed -n 's/ installed$//p') || true
+missing=
+for package; do
+    if ! printf '%s\n' "$installed" | grep -qxF "$package"; then
+        missing="$missing $package"
+    fi
+done
+if [ -z "$missing" ]; then
+    exit 0
+fi
+
+if [ "$(id -u)" -eq 0 ]; then
+    as_root=
+elif command -v sudo >/dev/null; then
+    as_root=sudo
+else
+    echo "deps.sh: neither root nor sudo; install as root:$missing" >&2
+    exit 1
+fi
+
+apt() {
+    $as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o DPkg::Lock::Timeout=120 "$@" </dev/null
+}
+
+echo "deps.sh: installing$missing"
+# Stale lists may do, so a failure here is not the end.
+apt update || echo "deps.sh: apt-get update failed, going on" >&2
+# shellcheck disable=SC2086
+if ! apt install -y --no-install-recommends $missing >/dev/null; then
+    echo "deps.sh: apt-get could not install:$missing" >&2
+    exit 1
+fi

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The main function of a test program: the address space, clean-ups, skips and
+ * what must be the same afterwards as before.  Also time, threads and random
+ * numbers.
+ */
+#include "harness.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef TEST_INTERNAL
+#include "alloc.h"
+#endif
+
+#define MAX_CLEANUPS 64
+
+struct mm_struct *test_mm;
+
+static struct {
+	void (*fn)(void *arg);
+	void *arg;
+} cleanups[MAX_CLEANUPS];
+static unsigned int num_cleanups;
+
+static unsigned int num_skipped;
+static unsigned int num_run;
+static unsigned long log_errors;
+static unsigned int slow = 1;
+static bool verbose;
+static uint64_t seed;
+static struct gpusvm_mm_opts mm_opts = { .size = sizeof(mm_opts) };
+
+/* ---- Log ---- */
+
+static void log_line(enum gpusvm_log_level level, const char *message,
+		     void *priv)
+{
+	static const char *const names[] = { "error", "warning", "info",
+					     "debug" };
+	char line[512];
+	int len;
+
+	(void)priv;
+	if (level == GPUSVM_LOG_ERROR)
+		__atomic_fetch_add(&log_errors, 1, __ATOMIC_RELAXED);
+	if (level > GPUSVM_LOG_WARNING && !verbose)
+		return;
+	len = snprintf(line, sizeof(line), "# gpusvm %s: %s\n", names[level],
+		       message);
+	if (len >= (int)sizeof(line))
+		len = sizeof(line) - 1;
+	if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
+		return;
+}
+
+unsigned long test_log_errors(void)
+{
+	return __atomic_load_n(&log_errors, __ATOMIC_RELAXED);
+}
+
+size_t test_live_blocks(void)
+{
+#ifdef TEST_INTERNAL
+	return gpusvm_alloc_live();
+#else
+	return 0;
+#endif
+}
+
+/* ---- Clean-ups and skips ---- */
+
+void test_cleanup(void (*fn)(void *arg), void *arg)
+{
+	if (num_cleanups == MAX_CLEANUPS)
+		fail_msg("more than %d clean-ups", MAX_CLEANUPS);
+	cleanups[num_cleanups].fn = fn;
+	cleanups[num_cleanups].arg = arg;
+	num_cleanups++;
+}
+
+void test_forget_cleanup(void (*fn)(void *arg), void *arg)
+{
+	unsigned int i;
+
+	for (i = num_cleanups; i-- > 0;) {
+		if (cleanups[i].fn != fn || cleanups[i].arg != arg)
+			continue;
+		memmove(&cleanups[i], &cleanups[i + 1],
+			(num_cleanups - i - 1) * sizeof(*cleanups));
+		num_cleanups--;
+		return;
+	}
+}
+
+int test_setup(void **state)
+{
+	(void)state;
+	num_cleanups = 0;
+	num_run++;
+	return 0;
+}
+
+int test_teardown(void **state)
+{
+	(void)state;
+	while (num_cleanups > 0) {
+		num_cleanups--;
+		cleanups[num_cleanups].fn(cleanups[num_cleanups].arg);
+	}
+	return 0;
+}
+
+void test_note_skip(void)
+{
+	num_skipped++;
+}
+
+/* ---- Main ---- */
+
+/* Entries of a directory, without "." and "..", and without this look. */
+static int count_entries(const char *path)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+	int count = 0;
+
+	if (!dir)
+		return -1;
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.' &&
+		    atoi(entry->d_name) != dirfd(dir))
+			count++;
+	closedir(dir);
+	return count;
+}
+
+static int count_fds(void)
+{
+	return count_entries("/proc/self/fd");
+}
+
+static int count_threads(void)
+{
+	return count_entries("/proc/self/task");
+}
+
+static void read_environment(void)
+{
+	const char *value = getenv("GPUSVM_TEST_SEED");
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	seed = value ? strtoull(value, NULL, 0)
+		     : (uint64_t)now.tv_nsec ^ ((uint64_t)now.tv_sec << 20);
+	seed = seed ? seed : 1;
+	print_message("seed: GPUSVM_TEST_SEED=%llu\n",
+		      (unsigned long long)seed);
+
+	value = getenv("GPUSVM_TEST_SLOW");
+	slow = value ? (unsigned int)atoi(value) : 1;
+	slow = slow ? slow : 1;
+	verbose = getenv("GPUSVM_TEST_VERBOSE") != NULL;
+
+	value = getenv("GPUSVM_TEST_TECHNIQUE");
+	if (value && !strcmp(value, "move"))
+		mm_opts.technique = GPUSVM_TECHNIQUE_MOVE;
+	else if (value && !strcmp(value, "wp"))
+		mm_opts.technique = GPUSVM_TECHNIQUE_WRITE_PROTECT;
+}
+
+static int run(const struct CMUnitTest *tests, size_t num_tests)
+{
+	int failed =
+		_cmocka_run_group_tests("tests", tests, num_tests, NULL, NULL);
+
+	if (failed)
+		return EXIT_FAILURE;
+	if (num_run && num_skipped == num_run)
+		return TEST_SKIPPED;
+	return EXIT_SUCCESS;
+}
+
+int test_main(const struct CMUnitTest *tests, size_t num_tests, int argc,
+	      char **argv)
+{
+	int fds, threads, err, result;
+
+	read_environment();
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+
+	fds = count_fds();
+	threads = count_threads();
+	gpusvm_set_log(log_line, NULL, GPUSVM_LOG_DEBUG);
+	err = gpusvm_mm_open(&test_mm, &mm_opts);
+	if (err == -EPERM || err == -ENOSYS || err == -EOPNOTSUPP) {
+		print_message("skipped: no mirrored address space: %s\n",
+			      strerror(-err));
+		return TEST_SKIPPED;
+	}
+	if (err) {
+		print_error("gpusvm_mm_open: %s\n", strerror(-err));
+		return EXIT_FAILURE;
+	}
+
+	result = run(tests, num_tests);
+
+	err = gpusvm_mm_close(test_mm);
+	if (err) {
+		print_error("gpusvm_mm_close: %s\n", strerror(-err));
+		return EXIT_FAILURE;
+	}
+	if (count_fds() != fds) {
+		print_error("%d file descriptors before, %d after\n", fds,
+			    count_fds());
+		return EXIT_FAILURE;
+	}
+	if (!test_wait_for(count_threads() <= threads, TEST_WAIT_MS)) {
+		print_error("%d threads before, %d after\n", threads,
+			    count_threads());
+		return EXIT_FAILURE;
+	}
+	return result;
+}
+
+/* test_main() needs one to close, also when the test has failed. */
+static void reopen(void *arg)
+{
+	int err = gpusvm_mm_open(&test_mm, &mm_opts);
+
+	(void)arg;
+	if (!err)
+		return;
+	print_error("second gpusvm_mm_open: %s\n", strerror(-err));
+	exit(EXIT_FAILURE);
+}
+
+void test_mm_close(void)
+{
+	assert_ret(gpusvm_mm_close(test_mm), 0);
+	test_cleanup(reopen, NULL);
+}
+
+void test_mm_reopen(void)
+{
+	test_forget_cleanup(reopen, NULL);
+	reopen(NULL);
+}
+
+/* ---- Assertions ---- */
+
+void test_assert_ret(long actual, long expected, const char *what,
+		     const char *file, int line)
+{
+	if (actual == expected)
+		return;
+	print_error("%s: %ld (%s), not %ld (%s)\n", what, actual,
+		    actual < 0 ? strerror((int)-actual) : "", expected,
+		    expected < 0 ? strerror((int)-expected) : "");
+	_fail(file, line);
+}
+
+/* ---- Time and threads ---- */
+
+unsigned long test_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (unsigned long)now.tv_sec * 1000 +
+	       (unsigned long)now.tv_nsec / 1000000;
+}
+
+unsigned long test_scaled_ms(unsigned long ms)
+{
+	return ms * slow;
+}
+
+void test_relax(void)
+{
+	struct timespec moment = { 0, 50000 };
+
+	nanosleep(&moment, NULL);
+}
+
+void test_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
+{
+	assert_int_equal(pthread_create(thread, NULL, fn, arg), 0);
+}
+
+void *test_thread_join(pthread_t thread)
+{
+	struct timespec until;
+	void *result = NULL;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += (time_t)(test_scaled_ms(3 * TEST_WAIT_MS) / 1000);
+	if (pthread_timedjoin_np(thread, &result, &until))
+		fail_msg("a thread does not end");
+	return result;
+}
+
+/* ---- Random numbers ---- */
+
+/* xorshift64* */
+uint64_t test_random(void)
+{
+	static unsigned int threads;
+	static __thread uint64_t x;
+
+	if (!x)
+		x = seed +
+		    0x9e3779b97f4a7c15ull *
+			    __atomic_add_fetch(&threads, 1, __ATOMIC_RELAXED);
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	return x * 0x2545f4914f6cdd1dull;
+}
+
+unsigned long test_random_below(unsigned long limit)
+{
+	return test_random() % limit;
+}
