@@ -23,6 +23,7 @@ int gpu_create(struct gpu **out, const struct gpu_options *options)
 		return -ENOMEM;
 	gpu->options = *options;
 	pt_init(&gpu->page_table);
+	pthread_mutex_init(&gpu->lists, NULL);
 	err = gpusvm_mm_open(&gpu->mm, &mm_opts);
 	if (!err && options->migrate)
 		err = gpu_vram_init(gpu);
@@ -68,6 +69,7 @@ int gpu_destroy(struct gpu *gpu)
 		err = gpu_vram_fini(gpu);
 	if (err)
 		return err;
+	pthread_mutex_destroy(&gpu->lists);
 	pt_fini(&gpu->page_table);
 	gpusvm_free(gpu);
 	return 0;

@@ -282,7 +282,6 @@ int gpu_svm_init(struct gpu *gpu)
 	int err;
 
 	pthread_mutex_init(&gpu->lock.mutex, NULL);
-	pthread_mutex_init(&gpu->lists, NULL);
 	gpu->lock.dep_map.name = "driver lock of the example";
 	err = drm_gpusvm_init(&gpu->svm, "graph", NULL, gpu->mm, gpu, 0,
 			      VA_END, NOTIFIER_SIZE, &ops, gpu->chunk_sizes,
@@ -299,5 +298,4 @@ void gpu_svm_fini(struct gpu *gpu)
 	drm_gpusvm_fini(&gpu->svm);
 	driver_unlock(gpu);
 	pthread_mutex_destroy(&gpu->lock.mutex);
-	pthread_mutex_destroy(&gpu->lists);
 }

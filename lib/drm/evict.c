@@ -21,6 +21,9 @@
 #define EVICT_TIMEOUT_NS (1000ul * 1000 * 1000)
 #define EVICT_ATTEMPTS 3
 
+/* In vain for an allocation that never was on the device. */
+#define DETACH_NS (100ul * 1000 * 1000)
+
 static int range_evict_locked(struct drm_gpusvm *gpusvm,
 			      struct drm_gpusvm_range *range,
 			      unsigned long *pfns)
@@ -130,6 +133,19 @@ static long bring_home(struct eviction *evict)
 	return n;
 }
 
+/* The last reference may be another thread's, for a moment. */
+static int wait_detached(struct eviction *evict, unsigned long timeout_ns)
+{
+	unsigned long deadline_ns = gpusvm_sys_now_ns() + timeout_ns;
+
+	while (!gpusvm_completion_done(&evict->devmem->detached)) {
+		if (gpusvm_sys_now_ns() >= deadline_ns)
+			return -EBUSY;
+		gpusvm_sys_yield();
+	}
+	return 0;
+}
+
 /* 0 when the allocation is detached, -EBUSY if not yet. */
 static int attempt(struct eviction *evict)
 {
@@ -147,11 +163,7 @@ static int attempt(struct eviction *evict)
 	n = bring_home(evict);
 	if (n < 0)
 		return (int)n;
-	if (is_in_use(evict))
-		return -EBUSY;
-	/* The last reference may be another thread's, for a moment. */
-	gpusvm_wait_for_completion(&devmem->detached);
-	return 0;
+	return is_in_use(evict) ? -EBUSY : wait_detached(evict, DETACH_NS);
 }
 
 static int evict_pinned(struct eviction *evict)

@@ -63,6 +63,17 @@ static void wake_page(struct mm_struct *mm, unsigned long addr)
 	mm->source->ops->wake(mm->source, addr, addr + PAGE_SIZE);
 }
 
+static bool has_device_pages(struct mm_struct *mm, unsigned long start,
+			     unsigned long end)
+{
+	bool found;
+
+	pthread_mutex_lock(&mm->pt_lock);
+	found = gpusvm_devpt_next(&mm->pt, start, end);
+	pthread_mutex_unlock(&mm->pt_lock);
+	return found;
+}
+
 /*
  * An absent page that is not on a device: memory that came home and was dropped
  * since, or lies beside device memory.  If there is none around it any more the
@@ -86,6 +97,8 @@ static int serve_by_untrapping(struct mm_struct *mm, unsigned long addr)
 		return -EEXIST;
 	range.start = max(range.start, piece.start);
 	range.end = min(range.end, piece.end);
+	if (has_device_pages(mm, range.start, range.end))
+		return -EEXIST;
 	gpusvm_notify_start(&range);
 	gpusvm_down_write(&mm->event_lock);
 	pthread_mutex_lock(&mm->pt_lock);
@@ -195,16 +208,6 @@ static const struct dev_pagemap_ops *look_up(struct mm_struct *mm,
 	return ops;
 }
 
-static bool is_absent(struct mm_struct *mm, const struct source_event *fault)
-{
-	bool absent;
-
-	pthread_mutex_lock(&mm->pt_lock);
-	absent = !gpusvm_devpt_get(&mm->pt, fault->start);
-	pthread_mutex_unlock(&mm->pt_lock);
-	return absent && !fault->protect;
-}
-
 /* -EAGAIN if the source must settle first. */
 static int serve_fault(struct mm_struct *mm, const struct source_event *fault)
 {
@@ -212,7 +215,8 @@ static int serve_fault(struct mm_struct *mm, const struct source_event *fault)
 	const struct dev_pagemap_ops *ops;
 	int err;
 
-	if (is_absent(mm, fault)) {
+	if (!fault->protect &&
+	    !has_device_pages(mm, fault->start, fault->end)) {
 		gpusvm_mm_count(&mm->stats.zero_faults, 1);
 		err = serve_by_untrapping(mm, fault->start);
 		if (!err || err == -EAGAIN)

@@ -19,6 +19,15 @@ void gpusvm_notifiers_init(struct interval_notifiers *notifiers)
 	pthread_cond_init(&notifiers->changed, NULL);
 }
 
+void gpusvm_notifiers_reset(struct interval_notifiers *notifiers)
+{
+	pthread_mutex_init(&notifiers->lock, NULL);
+	pthread_cond_init(&notifiers->changed, NULL);
+	notifiers->active = 0;
+	notifiers->seq = (notifiers->seq | 1) + 1;
+	notifiers->deferred = NULL;
+}
+
 static bool invalidating(const struct interval_notifiers *notifiers)
 {
 	return notifiers->seq & 1;

@@ -36,6 +36,8 @@ struct interval_notifiers {
 };
 
 void gpusvm_notifiers_init(struct interval_notifiers *notifiers);
+/* In a forked child: the threads whose events were in progress are not there */
+void gpusvm_notifiers_reset(struct interval_notifiers *notifiers);
 
 /*
  * An event begins: every subscription it hits is called before this returns.

@@ -325,6 +325,7 @@ void gpusvm_mm_current_forget(void)
 	current_mm = NULL;
 	WRITE_ONCE(mm->users, 0);
 	init_locks(mm);
+	gpusvm_notifiers_reset(&mm->notifiers);
 	gpusvm_sys_close(mm->handler.stop_fd);
 	mm->source->ops->close(mm->source);
 	gpusvm_scan_close(mm);

@@ -130,6 +130,25 @@ int fake_dev_write(struct fake_driver *d, struct drm_gpusvm_range *range,
 	return dev_copy(d, range, offset, (void *)(uintptr_t)buf, len, true);
 }
 
+int fake_dev_add(struct fake_driver *d, struct drm_gpusvm_range *range,
+		 size_t offset, unsigned long value)
+{
+	unsigned long word;
+	int err = -EAGAIN;
+
+	drm_gpusvm_notifier_lock(&d->gpusvm);
+	if (drm_gpusvm_range_pages_valid(&d->gpusvm, range) &&
+	    range->flags.has_devmem_pages) {
+		err = copy_locked(d, range, offset, &word, sizeof(word), false);
+		word += value;
+		if (!err)
+			err = copy_locked(d, range, offset, &word, sizeof(word),
+					  true);
+	}
+	drm_gpusvm_notifier_unlock(&d->gpusvm);
+	return err;
+}
+
 /* Compare with a pattern, or with one value. */
 static size_t dev_compare(struct fake_driver *d, struct drm_gpusvm_range *range,
 			  bool pattern, unsigned int tag, unsigned char value)

@@ -363,6 +363,12 @@ int fake_dev_read(struct fake_driver *d, struct drm_gpusvm_range *range,
 		  size_t offset, void *buf, size_t len);
 int fake_dev_write(struct fake_driver *d, struct drm_gpusvm_range *range,
 		   size_t offset, const void *buf, size_t len);
+/*
+ * Add to a word in device memory, with which the CPU cannot interfere as long
+ * as it is there; -EAGAIN if the pages are not valid or not on the device.
+ */
+int fake_dev_add(struct fake_driver *d, struct drm_gpusvm_range *range,
+		 size_t offset, unsigned long value);
 /* The same with test patterns for the whole range; as test_match(). */
 size_t fake_dev_match(struct fake_driver *d, struct drm_gpusvm_range *range,
 		      unsigned int tag);

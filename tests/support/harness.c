@@ -20,6 +20,18 @@
 
 struct mm_struct *test_mm;
 
+/* The thread sanitizer starts one of its own with the program's first. */
+#ifdef __SANITIZE_THREAD__
+#define SANITIZER_THREADS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SANITIZER_THREADS 1
+#endif
+#endif
+#ifndef SANITIZER_THREADS
+#define SANITIZER_THREADS 0
+#endif
+
 static struct {
 	void (*fn)(void *arg);
 	void *arg;
@@ -219,6 +231,7 @@ int test_main(const struct CMUnitTest *tests, size_t num_tests, int argc,
 			    count_fds());
 		return EXIT_FAILURE;
 	}
+	threads += SANITIZER_THREADS;
 	if (!test_wait_for(count_threads() <= threads, TEST_WAIT_MS)) {
 		print_error("%d threads before, %d after\n", threads,
 			    count_threads());
@@ -278,6 +291,13 @@ unsigned long test_now_ms(void)
 unsigned long test_scaled_ms(unsigned long ms)
 {
 	return ms * slow;
+}
+
+unsigned long test_stress_ms(unsigned int seconds)
+{
+	const char *value = getenv("GPUSVM_STRESS_SECONDS");
+
+	return (value ? strtoul(value, NULL, 0) : seconds) * 1000;
 }
 
 void test_relax(void)

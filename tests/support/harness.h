@@ -131,13 +131,18 @@ void test_assert_ret(long actual, long expected, const char *what,
 		     const char *file, int line);
 
 /* A returned pointer that must carry, or must not carry, an errno. */
-#define assert_err_ptr(ptr, expected)                                     \
-	test_assert_ret(IS_ERR(ptr) ? PTR_ERR(ptr) : 0, (expected), #ptr, \
-			__FILE__, __LINE__)
-#define assert_ok_ptr(ptr)                \
-	do {                              \
-		assert_err_ptr((ptr), 0); \
-		assert_non_null(ptr);     \
+#define assert_err_ptr(ptr, expected)                                         \
+	do {                                                                  \
+		const void *ptr_ = (ptr);                                     \
+		test_assert_ret(IS_ERR(ptr_) ? PTR_ERR(ptr_) : 0, (expected), \
+				#ptr, __FILE__, __LINE__);                    \
+	} while (0)
+#define assert_ok_ptr(ptr)                                               \
+	do {                                                             \
+		const void *ok_ = (ptr);                                 \
+		test_assert_ret(IS_ERR(ok_) ? PTR_ERR(ok_) : 0, 0, #ptr, \
+				__FILE__, __LINE__);                     \
+		assert_non_null(ok_);                                    \
 	} while (0)
 
 /* ---- Time ---- */
@@ -149,6 +154,8 @@ void test_assert_ret(long actual, long expected, const char *what,
 unsigned long test_now_ms(void);
 /* @ms, longer on machines that were said to be slow. */
 unsigned long test_scaled_ms(unsigned long ms);
+/* How long a stress test runs: GPUSVM_STRESS_SECONDS, or @seconds. */
+unsigned long test_stress_ms(unsigned int seconds);
 /* Let others run; between two looks at a condition. */
 void test_relax(void);
 
@@ -219,6 +226,9 @@ unsigned char *test_map_huge(size_t size);
  */
 void test_munmap(void *addr, size_t size);
 void test_munmap_sync(void *addr, size_t size);
+/* mremap() to another place in an area, mapped over what was there. */
+void test_mremap(void *addr, size_t size, void *to);
+void test_mremap_sync(void *addr, size_t size, void *to);
 /* madvise(), and wait until its event has been acted on. */
 void test_madvise_sync(void *addr, size_t size, int advice);
 

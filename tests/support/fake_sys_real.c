@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The real system calls under other names, for the fake to pass calls on to.
+ */
+#define gpusvm_sys_open fake_sys_real_open
+#define gpusvm_sys_close fake_sys_real_close
+#define gpusvm_sys_read fake_sys_real_read
+#define gpusvm_sys_pread fake_sys_real_pread
+#define gpusvm_sys_write fake_sys_real_write
+#define gpusvm_sys_poll fake_sys_real_poll
+#define gpusvm_sys_eventfd fake_sys_real_eventfd
+#define gpusvm_sys_mmap fake_sys_real_mmap
+#define gpusvm_sys_munmap fake_sys_real_munmap
+#define gpusvm_sys_mprotect fake_sys_real_mprotect
+#define gpusvm_sys_madvise fake_sys_real_madvise
+#define gpusvm_sys_process_vm_readv fake_sys_real_process_vm_readv
+#define gpusvm_sys_userfaultfd fake_sys_real_userfaultfd
+#define gpusvm_sys_userfaultfd_dev fake_sys_real_userfaultfd_dev
+#define gpusvm_sys_uffd_api fake_sys_real_uffd_api
+#define gpusvm_sys_uffd_register fake_sys_real_uffd_register
+#define gpusvm_sys_uffd_unregister fake_sys_real_uffd_unregister
+#define gpusvm_sys_uffd_wake fake_sys_real_uffd_wake
+#define gpusvm_sys_uffd_copy fake_sys_real_uffd_copy
+#define gpusvm_sys_uffd_zeropage fake_sys_real_uffd_zeropage
+#define gpusvm_sys_uffd_writeprotect fake_sys_real_uffd_writeprotect
+#define gpusvm_sys_uffd_move fake_sys_real_uffd_move
+#define gpusvm_sys_procmap_query fake_sys_real_procmap_query
+#define gpusvm_sys_pagemap_scan fake_sys_real_pagemap_scan
+#define gpusvm_sys_mbind fake_sys_real_mbind
+#define gpusvm_sys_move_pages fake_sys_real_move_pages
+#define gpusvm_sys_get_mempolicy fake_sys_real_get_mempolicy
+#define gpusvm_sys_getpid fake_sys_real_getpid
+#define gpusvm_sys_gettid fake_sys_real_gettid
+#define gpusvm_sys_futex_wait fake_sys_real_futex_wait
+#define gpusvm_sys_futex_wake fake_sys_real_futex_wake
+#define gpusvm_sys_yield fake_sys_real_yield
+#define gpusvm_sys_ncpus fake_sys_real_ncpus
+#define gpusvm_sys_nanosleep fake_sys_real_nanosleep
+#define gpusvm_sys_now_ns fake_sys_real_now_ns
+#define gpusvm_sys_send_sigbus fake_sys_real_send_sigbus
+#include "sys.c"
