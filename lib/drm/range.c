@@ -182,12 +182,15 @@ void drm_gpusvm_range_remove(struct drm_gpusvm *gpusvm,
 {
 	unsigned long start = drm_gpusvm_range_start(range);
 	struct drm_gpusvm_notifier *notifier;
+	bool found;
 
 	lockdep_check_not_in_callback();
 	check_driver_lock(gpusvm);
 	notifier = gpusvm_notifier_find(gpusvm, start, start + 1);
-	if (!notifier ||
-	    drm_gpusvm_range_find(notifier, start, start + 1) != range) {
+	found = notifier &&
+		drm_gpusvm_range_find(notifier, start, start + 1) == range;
+	lockdep_check(found, "the range is not there");
+	if (!found) {
 		log_error("range_remove: the range at %#lx is not there "
 			  "(removed twice?)",
 			  start);

@@ -406,13 +406,21 @@ void gpusvm_mm_read_unlock(struct mm_struct *mm)
 	gpusvm_up_read(&mm->mmap_lock);
 }
 
+/* All but the size, and all of one type. */
+#define STATS_COUNTERS                                 \
+	((sizeof(struct gpusvm_stats) -                \
+	  offsetof(struct gpusvm_stats, cpu_faults)) / \
+	 sizeof(u64))
+
 int gpusvm_mm_get_stats(struct mm_struct *mm, struct gpusvm_stats *stats)
 {
 	struct gpusvm_stats now;
+	unsigned long i;
 
 	if (!mm || !stats || stats->size < sizeof(stats->size))
 		return -EINVAL;
-	now = mm->stats;
+	for (i = 0; i < STATS_COUNTERS; i++)
+		(&now.cpu_faults)[i] = READ_ONCE((&mm->stats.cpu_faults)[i]);
 	pthread_mutex_lock(&mm->pt_lock);
 	now.device_pages = mm->pt.npages;
 	pthread_mutex_unlock(&mm->pt_lock);
