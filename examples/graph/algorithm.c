@@ -117,8 +117,9 @@ int breadth_first_search(struct problem *p, uint32_t root)
 		if (err)
 			return err;
 		found = count_level(p, ++args.depth);
-		snprintf(what, sizeof(what), "search level %2" PRIu32
-			 ": %8" PRIu32 " nodes", args.depth, found);
+		snprintf(what, sizeof(what),
+			 "search level %2" PRIu32 ": %8" PRIu32 " nodes",
+			 args.depth, found);
 		report(p, what);
 	} while (found);
 	return 0;

@@ -18,7 +18,7 @@ struct problem {
 	struct gpu *gpu; /* NULL: the CPU runs the kernels, too */
 	struct graph graph;
 	uint32_t *level; /* result of the search */
-	double *rank; /* result of PageRank */
+	double *rank;	 /* result of PageRank */
 	double *next;
 	unsigned int rounds;
 

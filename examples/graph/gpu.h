@@ -42,7 +42,7 @@ struct gpu_options {
 struct gpu_stats {
 	unsigned long faults;
 	unsigned long retries; /* of a fault that met a change of memory */
-	unsigned long ranges; /* created */
+	unsigned long ranges;  /* created */
 	unsigned long collected;
 	unsigned long evictions;
 	unsigned long refused; /* migrations that failed, the last with */
@@ -53,7 +53,7 @@ struct gpu_stats {
 struct gpu_range {
 	struct drm_gpusvm_range base;
 	bool in_page_table; /* changes under the notifier lock */
-	bool is_garbage; /* lists */
+	bool is_garbage;    /* lists */
 	struct gpu_range *next_garbage;
 };
 
@@ -63,8 +63,8 @@ struct gpu_block {
 	struct gpu *gpu;
 	unsigned long pfn;
 	unsigned long last_use; /* gpu->clock then; workers write it */
-	int refs; /* lists */
-	bool leaving; /* lists: chosen for eviction */
+	int refs;		/* lists */
+	bool leaving;		/* lists: chosen for eviction */
 };
 
 /* The driver lock, such that the library can check that it is held. */

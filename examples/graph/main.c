@@ -35,9 +35,9 @@
 #define EXIT_SKIPPED 77 /* this machine cannot do it */
 
 struct settings {
-	const char *file; /* NULL: the packages of this machine */
+	const char *file;    /* NULL: the packages of this machine */
 	double memory_share; /* of the graph's size, if memory is 0 */
-	uint32_t scale; /* 0: choose */
+	uint32_t scale;	     /* 0: choose */
 	unsigned int rounds;
 	struct gpu_options gpu;
 };
@@ -45,17 +45,20 @@ struct settings {
 static const char usage[] =
 	"usage: graph [OPTION]... [FILE]\n"
 	"Run graph algorithms on a device that shares this program's memory.\n"
-	"FILE has an edge per line, two unsigned numbers; without it the graph\n"
+	"FILE has an edge per line, two unsigned numbers; without it the "
+	"graph\n"
 	"is that of the dependencies of this machine's Debian packages.\n"
 	"\n"
-	"  -d, --device-mem=SIZE   device memory, as 64M, 1G, or as 25% of the\n"
+	"  -d, --device-mem=SIZE   device memory, as 64M, 1G, or as 25% of "
+	"the\n"
 	"                          graph (default: 150%)\n"
 	"  -w, --workers=N         device threads (default: 2)\n"
 	"  -r, --rounds=N          rounds of PageRank, at most (default: 20)\n"
 	"  -s, --scale=N           join N copies of the graph (default: 1 for\n"
 	"                          FILE, else enough for 96 MiB)\n"
 	"  -n, --no-migrate        leave memory where it is\n"
-	"  -t, --technique=WHICH   take pages from the CPU by \"move\" or \"wp\"\n"
+	"  -t, --technique=WHICH   take pages from the CPU by \"move\" or "
+	"\"wp\"\n"
 	"  -h, --help              print this and exit\n"
 	"\n"
 	"Status: 0 results are right, 1 they are not or the device failed,\n"

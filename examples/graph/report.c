@@ -138,8 +138,8 @@ static bool equal_levels(const struct problem *device,
 		if (device->level[v] == cpu->level[v])
 			continue;
 		if (differences++ < DIFFERENCES)
-			printf("level of node %" PRIu32 " at %p: device %" PRId32
-			       ", CPU %" PRId32 "\n",
+			printf("level of node %" PRIu32
+			       " at %p: device %" PRId32 ", CPU %" PRId32 "\n",
 			       v, (void *)&device->level[v],
 			       (int32_t)device->level[v],
 			       (int32_t)cpu->level[v]);
@@ -150,8 +150,7 @@ static bool equal_levels(const struct problem *device,
 }
 
 /* To the last bit: both sides add the same numbers in the same order. */
-static bool equal_ranks(const struct problem *device,
-			const struct problem *cpu)
+static bool equal_ranks(const struct problem *device, const struct problem *cpu)
 {
 	unsigned int differences = 0;
 	uint32_t v;

@@ -283,9 +283,8 @@ int gpu_svm_init(struct gpu *gpu)
 
 	pthread_mutex_init(&gpu->lock.mutex, NULL);
 	gpu->lock.dep_map.name = "driver lock of the example";
-	err = drm_gpusvm_init(&gpu->svm, "graph", NULL, gpu->mm, gpu, 0,
-			      VA_END, NOTIFIER_SIZE, &ops, gpu->chunk_sizes,
-			      chunks);
+	err = drm_gpusvm_init(&gpu->svm, "graph", NULL, gpu->mm, gpu, 0, VA_END,
+			      NOTIFIER_SIZE, &ops, gpu->chunk_sizes, chunks);
 	if (!err)
 		drm_gpusvm_driver_set_lock(&gpu->svm, &gpu->lock);
 	return err;

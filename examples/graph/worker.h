@@ -41,8 +41,8 @@ struct gpu_worker {
 	unsigned int batch; /* odd: inside the guard; read by others */
 	unsigned int flushes_seen;
 	unsigned int budget; /* accesses left in this batch */
-	int error; /* of the first access that could not be served */
-	unsigned long sink; /* stands in for memory after an error */
+	int error;	     /* of the first access that could not be served */
+	unsigned long sink;  /* stands in for memory after an error */
 	struct gpu *gpu;
 	unsigned int index;
 	pthread_t thread;

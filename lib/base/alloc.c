@@ -199,7 +199,7 @@ static struct granule *find_free(unsigned long length)
 	size_t bin;
 
 	for (bin = ilog2(length); bin < ARRAY_SIZE(heap.bins); bin++) {
-		list_for_each_entry (g, &heap.bins[bin], link) {
+		list_for_each_entry(g, &heap.bins[bin], link) {
 			if (g->length >= length)
 				return g;
 		}

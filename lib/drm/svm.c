@@ -117,7 +117,7 @@ static void fini_notifier(struct drm_gpusvm *gpusvm,
 	struct drm_gpusvm_range *range, *next;
 
 	gpusvm_notifier_unsubscribe(notifier);
-	list_for_each_entry_safe (range, next, &notifier->range_list, entry)
+	list_for_each_entry_safe(range, next, &notifier->range_list, entry)
 		gpusvm_range_unlink(gpusvm, range);
 	gpusvm_notifier_remove(gpusvm, notifier);
 }
@@ -128,7 +128,7 @@ void drm_gpusvm_fini(struct drm_gpusvm *gpusvm)
 
 	lockdep_check_not_in_callback();
 	check_driver_lock(gpusvm);
-	list_for_each_entry_safe (notifier, next, &gpusvm->notifier_list, entry)
+	list_for_each_entry_safe(notifier, next, &gpusvm->notifier_list, entry)
 		fini_notifier(gpusvm, notifier);
 	gpusvm_mm_drop(gpusvm->mm);
 	gpusvm_include(gpusvm, sizeof(*gpusvm));
@@ -150,7 +150,7 @@ bool drm_gpusvm_has_mapping(struct drm_gpusvm *gpusvm, unsigned long start,
 	check_driver_lock(gpusvm);
 	if (start >= end)
 		return false;
-	list_for_each_entry (notifier, &gpusvm->notifier_list, entry)
+	list_for_each_entry(notifier, &gpusvm->notifier_list, entry)
 		if (drm_gpusvm_range_find(notifier, start, end))
 			return true;
 	return false;

@@ -49,8 +49,8 @@ void gpusvm_staging_release(struct staging *staging)
 	unsigned int i;
 
 	for (i = 0; i < STAGING_ORDERS; i++)
-		list_for_each_entry_safe (run, next_run, &staging->unowned[i],
-					  link)
+		list_for_each_entry_safe(run, next_run, &staging->unowned[i],
+					 link)
 			gpusvm_free(run);
 	while ((piece = staging->pieces)) {
 		staging->pieces = piece->next;

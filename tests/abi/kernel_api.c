@@ -104,7 +104,7 @@ void macros(struct drm_gpusvm *gpusvm, struct drm_gpusvm_notifier *notifier,
 
 	drm_gpusvm_driver_set_lock(gpusvm, lock);
 	drm_gpusvm_notifier_lock(gpusvm);
-	drm_gpusvm_for_each_range (range, notifier, 0, 1)
+	drm_gpusvm_for_each_range(range, notifier, 0, 1)
 		drm_gpusvm_range_get(range);
 	drm_gpusvm_notifier_unlock(gpusvm);
 }

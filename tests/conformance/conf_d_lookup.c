@@ -76,8 +76,8 @@ static unsigned int visit(struct layout *l, struct drm_gpusvm_range *from,
 	unsigned int seen = 0, i;
 
 	fake_driver_lock(l->d);
-	drm_gpusvm_for_each_range (range, l->notifier, l->start + start,
-				   l->start + end) {
+	drm_gpusvm_for_each_range(range, l->notifier, l->start + start,
+				  l->start + end) {
 		if (before && drm_gpusvm_range_start(range) <= before)
 			seen |= 0x80;
 		before = drm_gpusvm_range_start(range);

@@ -92,8 +92,8 @@ static void watch_the_lock(struct fake_driver *d, enum fake_hook where,
 	if (where != FAKE_AT_INVALIDATE || event->event != b->kind ||
 	    !is_set(&b->armed) || b->calls++)
 		return;
-	b->retry = gpusvm_mmu_interval_read_retry(
-		&b->range->notifier->notifier, b->seq);
+	b->retry = gpusvm_mmu_interval_read_retry(&b->range->notifier->notifier,
+						  b->seq);
 	set(&b->go);
 	test_wait_for(is_set(&b->started), TEST_WAIT_MS);
 	b->passed_early = test_wait_for(is_set(&b->passed), WATCH_MS);
@@ -330,9 +330,8 @@ static void *evict_a_half(void *arg)
 	test_wait_for(__atomic_load_n(&c->ready, __ATOMIC_SEQ_CST) == 2,
 		      TEST_WAIT_MS);
 	for (i = 0; i < ALLOCS; i++)
-		e->errors +=
-			drm_gpusvm_evict_to_ram(&c->alloc[e->half][i]->base) !=
-			0;
+		e->errors += drm_gpusvm_evict_to_ram(
+				     &c->alloc[e->half][i]->base) != 0;
 	return NULL;
 }
 
@@ -377,11 +376,11 @@ static void conf_103_concurrent_events(void **state)
 
 			assert_true(fake_count_events(d, MMU_NOTIFY_CLEAR, at,
 						      SZ_64K) > 0);
-			assert_int_equal(
-				fake_count_events(other, MMU_NOTIFY_CLEAR, at,
-						  SZ_64K),
-				fake_count_events(d, MMU_NOTIFY_CLEAR, at,
-						  SZ_64K));
+			assert_int_equal(fake_count_events(other,
+							   MMU_NOTIFY_CLEAR, at,
+							   SZ_64K),
+					 fake_count_events(d, MMU_NOTIFY_CLEAR,
+							   at, SZ_64K));
 		}
 	}
 	assert_filled(mem, 2 * SZ_2M, 1);

@@ -86,8 +86,7 @@ static void conf_097_event_elsewhere_holds_nobody_up(void **state)
 	struct fake_driver *d = fake_driver_create(&small);
 	unsigned char *mem = test_map(2 * SZ_2M, SZ_2M);
 	struct drm_gpusvm_range *range = fake_range_at(d, mem, SZ_64K);
-	struct drm_gpusvm_range *other =
-		fake_range_at(d, mem + SZ_2M, SZ_64K);
+	struct drm_gpusvm_range *other = fake_range_at(d, mem + SZ_2M, SZ_64K);
 	struct mmu_notifier_range event;
 
 	(void)state;

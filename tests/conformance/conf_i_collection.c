@@ -50,13 +50,10 @@ static void conf_106_partly_covered(void **state)
 		long start;
 		long end;
 	} parts[] = {
-		{ -1, 8 }, /* head, and what is before */
-		{ 0, 1 },
-		{ 15, 16 }, /* tail */
-		{ 8, 17 },
-		{ 7, 9 }, /* middle */
-		{ 0, 15 },
-		{ 1, 16 },
+		{ -1, 8 },	       /* head, and what is before */
+		{ 0, 1 },  { 15, 16 }, /* tail */
+		{ 8, 17 }, { 7, 9 },   /* middle */
+		{ 0, 15 }, { 1, 16 },
 	};
 	unsigned int i;
 

@@ -46,7 +46,7 @@ static void invalidate(struct drm_gpusvm *svm,
 
 	memset(&ctx, 0, sizeof(ctx));
 	ctx.in_notifier = 1;
-	drm_gpusvm_for_each_range (range, notifier, event->start, event->end) {
+	drm_gpusvm_for_each_range(range, notifier, event->start, event->end) {
 		drm_gpusvm_range_unmap_pages(svm, range, &ctx);
 		if (event->event == GPUSVM_MMU_NOTIFY_UNMAP)
 			drm_gpusvm_range_set_unmapped(range, event);

@@ -62,8 +62,8 @@ static void my_invalidate(struct drm_gpusvm *svm,
 	struct drm_gpusvm_ctx ctx = { .in_notifier = true };
 	struct drm_gpusvm_range *r = NULL;
 
-	drm_gpusvm_for_each_range (r, notifier, mmu_range->start,
-				   mmu_range->end) {
+	drm_gpusvm_for_each_range(r, notifier, mmu_range->start,
+				  mmu_range->end) {
 		struct my_range *range = container_of(r, struct my_range, base);
 
 		drm_gpusvm_range_unmap_pages(svm, r, &ctx);

@@ -192,8 +192,8 @@ static void record_event(struct fake_driver *d,
 	event->seq = notifier->notifier.invalidate_seq;
 	event->ranges = 0;
 	event->tid = fake_tid();
-	drm_gpusvm_for_each_range (range, notifier, mmu_range->start,
-				   mmu_range->end)
+	drm_gpusvm_for_each_range(range, notifier, mmu_range->start,
+				  mmu_range->end)
 		event->ranges++;
 }
 
@@ -209,8 +209,8 @@ static void invalidate(struct drm_gpusvm *gpusvm,
 	fake_run_hook(d, FAKE_AT_INVALIDATE, mmu_range);
 	record_event(d, notifier, mmu_range);
 	if (!d->passive) {
-		drm_gpusvm_for_each_range (range, notifier, mmu_range->start,
-					   mmu_range->end) {
+		drm_gpusvm_for_each_range(range, notifier, mmu_range->start,
+					  mmu_range->end) {
 			drm_gpusvm_range_unmap_pages(gpusvm, range, &ctx);
 			if (mmu_range->event != MMU_NOTIFY_UNMAP)
 				continue;
@@ -446,7 +446,7 @@ struct drm_gpusvm_range *fake_find(struct fake_driver *d, const void *addr)
 	struct drm_gpusvm_notifier *notifier;
 
 	fake_driver_lock(d);
-	list_for_each_entry (notifier, &d->gpusvm.notifier_list, entry) {
+	list_for_each_entry(notifier, &d->gpusvm.notifier_list, entry) {
 		if (start >= drm_gpusvm_notifier_start(notifier) &&
 		    start < drm_gpusvm_notifier_end(notifier))
 			range = drm_gpusvm_range_find(notifier, start,
@@ -462,7 +462,7 @@ unsigned int fake_notifier_count(struct fake_driver *d)
 	unsigned int count = 0;
 
 	fake_driver_lock(d);
-	list_for_each_entry (notifier, &d->gpusvm.notifier_list, entry)
+	list_for_each_entry(notifier, &d->gpusvm.notifier_list, entry)
 		count++;
 	fake_driver_unlock(d);
 	return count;
@@ -473,7 +473,7 @@ struct drm_gpusvm_notifier *fake_notifier(struct fake_driver *d, unsigned int i)
 	struct drm_gpusvm_notifier *notifier, *found = NULL;
 
 	fake_driver_lock(d);
-	list_for_each_entry (notifier, &d->gpusvm.notifier_list, entry) {
+	list_for_each_entry(notifier, &d->gpusvm.notifier_list, entry) {
 		if (i-- == 0) {
 			found = notifier;
 			break;

@@ -23,7 +23,7 @@ static void assert_list(struct list_head *head, const int *expected, size_t n)
 	struct item *item;
 	size_t i = 0;
 
-	list_for_each_entry (item, head, link) {
+	list_for_each_entry(item, head, link) {
 		assert_in_range(i, 0, n - 1);
 		assert_int_equal(item->value, expected[i++]);
 	}
@@ -94,7 +94,7 @@ static void list_for_each_entry_safe_allows_removal(void **state)
 		items[i].value = i;
 		list_add_tail(&items[i].link, &head);
 	}
-	list_for_each_entry_safe (item, next, &head, link) {
+	list_for_each_entry_safe(item, next, &head, link) {
 		if (item->value % 2)
 			list_move_tail(&item->link, &other);
 	}
