@@ -104,8 +104,10 @@ int gpusvm_isolate_protect(struct migration *m)
 {
 	struct source *source = m->mm->source;
 	unsigned long end = m->start + (m->npages << PAGE_SHIFT);
+	int err;
 
-	return source->ops->protect(source, m->start, end, true) ? -EBUSY : 0;
+	err = source->ops->protect(source, m->start, end, true);
+	return !err || err == -EAGAIN ? err : -EBUSY;
 }
 
 /*

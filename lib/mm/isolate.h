@@ -20,7 +20,7 @@ int gpusvm_isolate_move(struct migration *m);
 /* Which pages of the run have data, also after a failure. */
 void gpusvm_isolate_moved(struct migration *m);
 
-/* Let stores to the pages wait.  -EBUSY. */
+/* Let stores to the pages wait.  -EAGAIN to try again; -EBUSY. */
 int gpusvm_isolate_protect(struct migration *m);
 
 /* Copy the protected pages to the run.  -EBUSY; -ENOMEM. */

@@ -20,6 +20,9 @@
 #include "source.h"
 #include "sys.h"
 
+/* How often changes elsewhere may get in the way of write-protection. */
+#define PROTECT_ATTEMPTS 1000
+
 static unsigned long end_of(const struct migration *m)
 {
 	return m->start + (m->npages << PAGE_SHIFT);
@@ -102,6 +105,28 @@ static int enter(struct migration *m)
 	return err;
 }
 
+/*
+ * Whether no page was moved elsewhere while its data was taken: mremap() may
+ * have come first, and what was taken then was the emptied place.
+ */
+static bool stayed(struct migration *m)
+{
+	struct source *source = m->mm->source;
+	unsigned int attempt = 0;
+	unsigned long i, vaddr;
+	bool moved = false;
+
+	while (source->ops->settled(source))
+		gpusvm_handler_settle(m->mm, attempt++);
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (i = 0; i < m->npages && !moved; i++) {
+		vaddr = m->pages[i]->vaddr;
+		moved = vaddr && vaddr != m->start + (i << PAGE_SHIFT);
+	}
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	return !moved;
+}
+
 static int take_by_move(struct migration *m)
 {
 	int err;
@@ -114,6 +139,8 @@ static int take_by_move(struct migration *m)
 	err = gpusvm_isolate_move(m);
 	gpusvm_up_read(&m->mm->event_lock);
 	gpusvm_isolate_moved(m);
+	if (!err && !stayed(m))
+		err = -EBUSY;
 	if (err) {
 		gpusvm_migrate_install(m);
 		clear_entries(m);
@@ -134,21 +161,24 @@ static void unprotect(struct migration *m)
 
 static int take_by_protect(struct migration *m)
 {
+	unsigned int attempt = 0;
 	int err;
 
 	m->technique = GPUSVM_TECHNIQUE_WRITE_PROTECT;
-	err = enter(m);
-	if (err)
-		return err;
-	err = gpusvm_isolate_protect(m);
-	gpusvm_up_read(&m->mm->event_lock);
-	if (!err)
-		err = gpusvm_isolate_copy(m);
-	if (err) {
-		clear_entries(m);
-		unprotect(m);
-	}
-	return err;
+	do {
+		err = enter(m);
+		if (err)
+			return err;
+		err = gpusvm_isolate_protect(m);
+		gpusvm_up_read(&m->mm->event_lock);
+		if (!err)
+			err = gpusvm_isolate_copy(m);
+		if (err) {
+			clear_entries(m);
+			unprotect(m);
+		}
+	} while (err == -EAGAIN && attempt++ < PROTECT_ATTEMPTS);
+	return err == -EAGAIN ? -EBUSY : err;
 }
 
 /*
@@ -214,6 +244,8 @@ int gpusvm_migrate_out_commit(struct migration *m)
 
 	if (!moved)
 		err = gpusvm_isolate_drop(m);
+	if (!err && !moved && !stayed(m))
+		err = -EBUSY;
 	if (err)
 		return err;
 	for (i = 0; i < m->npages; i++)
