@@ -28,7 +28,7 @@
 #define DPKG_STATUS "/var/lib/dpkg/status"
 
 /* Without --scale the graph of packages is repeated up to this size. */
-#define DEFAULT_BYTES (96ul << 20)
+#define DEFAULT_BYTES (256ul << 20)
 
 #define EXIT_DIFFERENT 1
 #define EXIT_USAGE 2
@@ -53,9 +53,9 @@ static const char usage[] =
 	"the\n"
 	"                          graph (default: 150%)\n"
 	"  -w, --workers=N         device threads (default: 2)\n"
-	"  -r, --rounds=N          rounds of PageRank, at most (default: 20)\n"
+	"  -r, --rounds=N          rounds of PageRank, at most (default: 50)\n"
 	"  -s, --scale=N           join N copies of the graph (default: 1 for\n"
-	"                          FILE, else enough for 96 MiB)\n"
+	"                          FILE, else enough for 256 MiB)\n"
 	"  -n, --no-migrate        leave memory where it is\n"
 	"  -t, --technique=WHICH   take pages from the CPU by \"move\" or "
 	"\"wp\"\n"
@@ -279,7 +279,7 @@ int main(int argc, char **argv)
 {
 	struct settings settings = {
 		.memory_share = 1.5,
-		.rounds = 20,
+		.rounds = 50,
 		.gpu = { .workers = 2, .migrate = true },
 	};
 	struct problem problem = { .progress = report_step };

@@ -209,6 +209,7 @@ int gpu_vram_init(struct gpu *gpu)
 		.bytes = gpu->options.memory,
 		.node = -1,
 		.owner = gpu,
+		.pgmap_ops = drm_gpusvm_pagemap_ops_get(),
 	};
 	struct gpusvm_dev_pagemap *pagemap;
 	int err;

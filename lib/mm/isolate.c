@@ -100,14 +100,39 @@ void gpusvm_isolate_moved(struct migration *m)
 	}
 }
 
+/* Older kernels protect within one piece of mapping at a time only. */
+static int protect(struct migration *m, bool on)
+{
+	unsigned long addr, next, end = m->start + (m->npages << PAGE_SHIFT);
+	struct source *source = m->mm->source;
+	struct vma piece;
+	int err = 0;
+
+	for (addr = m->start; addr < end && !err; addr = next) {
+		next = addr + PAGE_SIZE;
+		if (gpusvm_vma_piece(m->mm, addr, &piece)) {
+			err = on ? -ENOENT : 0;
+			continue;
+		}
+		next = min(piece.end, end);
+		err = source->ops->protect(source, addr, next, on);
+	}
+	return err;
+}
+
 int gpusvm_isolate_protect(struct migration *m)
 {
-	struct source *source = m->mm->source;
-	unsigned long end = m->start + (m->npages << PAGE_SHIFT);
-	int err;
+	int err = protect(m, true);
 
-	err = source->ops->protect(source, m->start, end, true);
 	return !err || err == -EAGAIN ? err : -EBUSY;
+}
+
+void gpusvm_isolate_unprotect(struct migration *m)
+{
+	unsigned int attempt = 0;
+
+	while (protect(m, false) == -EAGAIN)
+		gpusvm_handler_settle(m->mm, attempt++);
 }
 
 /*

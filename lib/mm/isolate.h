@@ -23,6 +23,9 @@ void gpusvm_isolate_moved(struct migration *m);
 /* Let stores to the pages wait.  -EAGAIN to try again; -EBUSY. */
 int gpusvm_isolate_protect(struct migration *m);
 
+/* Let them go on.  Not with event_lock held. */
+void gpusvm_isolate_unprotect(struct migration *m);
+
 /* Copy the protected pages to the run.  -EBUSY; -ENOMEM. */
 int gpusvm_isolate_copy(struct migration *m);
 

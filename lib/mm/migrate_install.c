@@ -13,6 +13,7 @@
 #include "page.h"
 #include "page_size.h"
 #include "source.h"
+#include "vma.h"
 
 /*
  * Length in pages of the run from @i on whose data and whose entries are both
@@ -103,34 +104,63 @@ static long install_run(struct migration *m, unsigned long i, unsigned long n,
 	return done;
 }
 
-/*
- * Nothing could be installed at @to though the entry says so.  Mostly an event
- * tells why in a moment.  If none does, the memory there is not trapped any
- * more, or there is none, and nobody can be waiting for the page: give it up.
+/**
+ * struct obstacle - What keeps a page from being installed
+ * @waits: Times that the source had to settle
+ * @attempts: Times that the mapping was in the way
+ * @limit: How many pages to try at once
  */
-#define GIVE_UP_AFTER 100
+struct obstacle {
+	unsigned int waits;
+	unsigned int attempts;
+	unsigned long limit;
+};
 
-static bool give_up(struct migration *m, unsigned long i, unsigned long to,
-		    unsigned int attempt)
+/* Attempts at a page that has a mapping, or that no event says has none. */
+#define GIVE_UP_AFTER 1000
+
+/*
+ * Nothing could be installed at @to though the entry says so.  Returns true if
+ * the page is done with all the same.
+ *
+ * The kernel takes what lies within one of its mappings only.  Otherwise an
+ * event tells in a moment what became of the address.  If none does there is
+ * no mapping for the page, or one that was never ours, and nobody can be
+ * waiting for it.
+ */
+static bool overcome(struct migration *m, unsigned long i, unsigned long to,
+		     long err, struct obstacle *obstacle)
 {
 	struct source *source = m->mm->source;
+	struct vma piece;
 
-	if (attempt == GIVE_UP_AFTER / 2)
-		source->ops->trap(source, to, to + PAGE_SIZE);
-	if (attempt < GIVE_UP_AFTER)
-		return false;
-	log_error("a page at %#lx has no mapping to come home to", to);
-	m->ram[i] = 0;
-	drop_pages(m, i, 1);
-	return true;
+	if (err == -ENOMEM && !m->to_device) {
+		m->ram[i] = 0; /* it stays on the device */
+		return true;
+	}
+	if (err != -EAGAIN && err != -ENOMEM) {
+		if (!gpusvm_vma_piece(m->mm, to, &piece)) {
+			obstacle->limit = (piece.end - to) >> PAGE_SHIFT;
+			source->ops->trap(source, to, to + PAGE_SIZE);
+		}
+		if (obstacle->attempts++ >= GIVE_UP_AFTER) {
+			log_error("a page at %#lx has no mapping to come home "
+				  "to (error %ld)",
+				  to, -err);
+			m->ram[i] = 0;
+			drop_pages(m, i, 1);
+			return true;
+		}
+	}
+	gpusvm_handler_settle(m->mm, obstacle->waits++);
+	return false;
 }
 
 unsigned long gpusvm_migrate_install(struct migration *m)
 {
+	struct obstacle obstacle = { .limit = m->npages };
 	struct mm_struct *mm = m->mm;
-	unsigned long count = 0;
-	unsigned int attempt = 0;
-	unsigned long i = 0, n, to;
+	unsigned long i = 0, n, to, count = 0;
 	long done;
 
 	while (i < m->npages) {
@@ -139,25 +169,25 @@ unsigned long gpusvm_migrate_install(struct migration *m)
 			continue;
 		}
 		gpusvm_down_read(&mm->event_lock);
-		n = run_length(m, i, &to);
+		n = min(run_length(m, i, &to), obstacle.limit);
 		done = n ? install_run(m, i, n, to) : 0;
 		if (done > 0)
 			drop_pages(m, i, (unsigned long)done);
 		gpusvm_up_read(&mm->event_lock);
 
-		if (done > 0) {
-			i += (unsigned long)done;
-			count += (unsigned long)done;
-			attempt = 0;
-		} else if (!n) {
+		if (!n) {
 			m->ram[i++] = 0; /* it was unmapped meanwhile */
-		} else if (done != -EAGAIN && done != -ENOMEM &&
-			   give_up(m, i, to, attempt)) {
-			i++;
-			attempt = 0;
-		} else {
-			gpusvm_handler_settle(mm, attempt++);
+			continue;
 		}
+		if (done > 0) {
+			count += (unsigned long)done;
+			i += (unsigned long)done;
+		} else if (overcome(m, i, to, done, &obstacle)) {
+			i++;
+		} else {
+			continue;
+		}
+		obstacle = (struct obstacle){ .limit = m->npages };
 	}
 	return count;
 }

@@ -149,16 +149,6 @@ static int take_by_move(struct migration *m)
 	return err;
 }
 
-static void unprotect(struct migration *m)
-{
-	struct source *source = m->mm->source;
-	unsigned int attempt = 0;
-
-	while (source->ops->protect(source, m->start, end_of(m), false) ==
-	       -EAGAIN)
-		gpusvm_handler_settle(m->mm, attempt++);
-}
-
 static int take_by_protect(struct migration *m)
 {
 	unsigned int attempt = 0;
@@ -175,7 +165,7 @@ static int take_by_protect(struct migration *m)
 			err = gpusvm_isolate_copy(m);
 		if (err) {
 			clear_entries(m);
-			unprotect(m);
+			gpusvm_isolate_unprotect(m);
 		}
 	} while (err == -EAGAIN && attempt++ < PROTECT_ATTEMPTS);
 	return err == -EAGAIN ? -EBUSY : err;
@@ -280,6 +270,6 @@ void gpusvm_migrate_out_abort(struct migration *m)
 	}
 	gpusvm_staging_put(m->mm, m->run);
 	if (!moved)
-		unprotect(m);
+		gpusvm_isolate_unprotect(m);
 	gpusvm_migrate_end(m);
 }

@@ -8,6 +8,7 @@
 #include <linux/kref.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -110,6 +111,23 @@ void fake_source_forget_plans(struct fake_source *fake)
 	fake->nplans = 0;
 }
 
+/* The plan for this call of an operation, or NULL. */
+static struct fake_plan *next_plan(struct fake_source *fake, enum fake_op op)
+{
+	struct fake_plan *plan;
+
+	for (plan = fake->plans; plan < fake->plans + fake->nplans; plan++) {
+		if (plan->op != op || !plan->times)
+			continue;
+		if (!plan->skip) {
+			plan->times--;
+			return plan;
+		}
+		plan->skip--;
+	}
+	return NULL;
+}
+
 /* A call begins.  Its planned error, or 0 with *@len made smaller as planned. */
 static long begin(struct fake_source *fake, enum fake_op op,
 		  unsigned long start, unsigned long *len, long arg)
@@ -121,25 +139,46 @@ static long begin(struct fake_source *fake, enum fake_op op,
 		.arg = arg,
 	};
 	struct fake_plan *plan;
+	long err = 0;
 
 	if (fake->hook)
 		fake->hook(fake, &call);
+	pthread_mutex_lock(&fake->lock);
 	if (fake->ncalls < FAKE_MAX_CALLS)
 		fake->calls[fake->ncalls++] = call;
 	fake->count[op]++;
-	for (plan = fake->plans; plan < fake->plans + fake->nplans; plan++) {
-		if (plan->op != op || !plan->times)
-			continue;
-		if (plan->skip) {
-			plan->skip--;
-			continue;
-		}
-		plan->times--;
-		if (plan->max_pages)
-			*len = min(*len, plan->max_pages << PAGE_SHIFT);
-		return plan->error;
-	}
-	return 0;
+	plan = next_plan(fake, op);
+	if (plan && plan->max_pages)
+		*len = min(*len, plan->max_pages << PAGE_SHIFT);
+	if (plan)
+		err = plan->error;
+	pthread_mutex_unlock(&fake->lock);
+	return err;
+}
+
+unsigned int fake_source_count(struct fake_source *fake, enum fake_op op)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&fake->lock);
+	n = fake->count[op];
+	pthread_mutex_unlock(&fake->lock);
+	return n;
+}
+
+bool fake_source_called(struct fake_source *fake, enum fake_op op,
+			unsigned long addr)
+{
+	bool called = false;
+	unsigned int i;
+
+	pthread_mutex_lock(&fake->lock);
+	for (i = 0; i < fake->ncalls; i++)
+		called |= fake->calls[i].op == op &&
+			  addr >= fake->calls[i].start &&
+			  addr < fake->calls[i].end;
+	pthread_mutex_unlock(&fake->lock);
+	return called;
 }
 
 void fake_source_push(struct fake_source *fake, struct source_event event)
@@ -147,6 +186,8 @@ void fake_source_push(struct fake_source *fake, struct source_event event)
 	if (fake->nevents == FAKE_MAX_EVENTS)
 		abort();
 	fake->events[fake->nevents++] = event;
+	if (fake->source.fd >= 0)
+		eventfd_write(fake->source.fd, 1);
 }
 
 static void push_range(struct fake_source *fake, enum source_event_type type,
@@ -212,6 +253,7 @@ static int fake_read(struct source *source, struct source_event *events)
 {
 	struct fake_source *fake = to_fake(source);
 	unsigned long len = 0;
+	eventfd_t readable;
 	unsigned int n;
 
 	if (begin(fake, FAKE_OP_READ, 0, &len, 0))
@@ -219,6 +261,8 @@ static int fake_read(struct source *source, struct source_event *events)
 	n = min(fake->nevents, (unsigned int)SOURCE_BATCH);
 	memcpy(events, fake->events, n * sizeof(*events));
 	fake->nevents -= n;
+	if (fake->source.fd >= 0 && !fake->nevents)
+		eventfd_read(fake->source.fd, &readable);
 	memmove(fake->events, fake->events + n,
 		fake->nevents * sizeof(*events));
 	return (int)n;
@@ -503,6 +547,7 @@ struct fake_source *fake_source_create(unsigned long npages,
 	blocks_before = gpusvm_alloc_live();
 	if (!fake)
 		abort();
+	pthread_mutex_init(&fake->lock, NULL);
 	fake->source.ops = &fake_ops;
 	fake->source.fd = -1;
 	fake->start = map_window(npages);
@@ -557,7 +602,7 @@ static enum vm_fault_result owner_fault(struct vm_fault *vmf)
 {
 	struct fake_owner *owner = vmf->zone_device_data;
 
-	owner->faults++;
+	__atomic_fetch_add(&owner->faults, 1, __ATOMIC_RELAXED);
 	return owner->fault ? owner->fault(vmf) : VM_FAULT_SIGBUS;
 }
 

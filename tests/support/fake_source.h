@@ -11,8 +11,9 @@
  * for a page that is present, -ENOENT for one without a mapping or a trap,
  * partial results.  A plan injects any other result into any call.
  *
- * There is no handler thread: events are read when the code under test settles
- * the source, or by the test.
+ * Without a handler thread events are read when the code under test settles the
+ * source, or by the test.  With one, push them with event_lock held for writing
+ * and read counters with fake_source_count().
  */
 #ifndef TESTS_FAKE_SOURCE_H
 #define TESTS_FAKE_SOURCE_H
@@ -81,6 +82,7 @@ struct fake_call {
 /**
  * struct fake_source - The source
  * @source: What the code under test sees
+ * @lock: Protects the plans and the record
  * @mm: The address space around it
  * @start: The program's memory
  * @npages: Its length
@@ -98,6 +100,7 @@ struct fake_call {
  */
 struct fake_source {
 	struct source source;
+	pthread_mutex_t lock;
 	struct mm_struct *mm;
 	unsigned long start;
 	unsigned long npages;
@@ -124,6 +127,11 @@ void fake_source_plan(struct fake_source *fake, struct fake_plan plan);
 /* Every call from now on fails. */
 void fake_source_fail(struct fake_source *fake, enum fake_op op, long error);
 void fake_source_forget_plans(struct fake_source *fake);
+
+/* Calls of an operation so far; and whether one was at @addr. */
+unsigned int fake_source_count(struct fake_source *fake, enum fake_op op);
+bool fake_source_called(struct fake_source *fake, enum fake_op op,
+			unsigned long addr);
 
 void fake_source_push(struct fake_source *fake, struct source_event event);
 /* The event of a change of pages [first, first + n), and its effect. */

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Conformance, group M: one thread maps memory for the device and uses it
+ * under the notifier lock, others write to it, drop it, unmap it and protect
+ * it.  The device never sees a page that was given up before.
+ *
+ * Every slot of memory has one CPU thread that changes it.  It counts up in a
+ * word, and says what the device must not see any more:
+ *
+ *	floor		older values than this are gone for good, because the
+ *			memory was dropped and that event has been acted on
+ *	published	the newest value that has been written, or 0 once it is
+ *			being dropped
+ *	epoch		changes when the memory is dropped
+ */
+#include "fake_driver.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define DEFAULT_SECONDS 2
+#define SLOTS 8
+#define CHANGERS 2
+#define SLOT_SIZE SZ_64K
+
+struct slot {
+	unsigned char *mem;
+	/* Where the word is; changes with each new mapping. */
+	size_t offset;
+	unsigned long value;
+	unsigned long floor;
+	unsigned long published;
+	unsigned long epoch;
+};
+
+struct commit {
+	struct fake_driver *d;
+	struct test_area *area;
+	struct slot slot[SLOTS];
+	unsigned long end;
+	unsigned int next_changer;
+	/* By the device: looks that gave a value, and what was wrong. */
+	unsigned long looks;
+	unsigned long freed;
+	unsigned long stale;
+	unsigned long wrong_errors;
+	/* By the CPU */
+	unsigned long changes;
+	unsigned long lost;
+};
+
+static unsigned long load(const unsigned long *at)
+{
+	return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+
+static void store(unsigned long *at, unsigned long value)
+{
+	__atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
+
+/* ---- The CPU's side ---- */
+
+static volatile unsigned long *word_of(struct slot *s)
+{
+	return (volatile unsigned long *)(void *)(s->mem + s->offset);
+}
+
+static void write_word(struct slot *s)
+{
+	*word_of(s) = ++s->value;
+	store(&s->published, s->value);
+}
+
+/*
+ * Drop the memory, or map other memory in its place.  Not with test_munmap():
+ * the pages are used by one thread, but the record of areas by all.
+ */
+static bool drop(struct slot *s, bool unmap)
+{
+	bool done;
+
+	store(&s->published, 0);
+	store(&s->epoch, s->epoch + 1);
+	if (unmap)
+		done = mmap(s->mem, SLOT_SIZE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			    0) == s->mem;
+	else
+		done = !madvise(s->mem, SLOT_SIZE, MADV_DONTNEED);
+	gpusvm_mm_sync(test_mm);
+	store(&s->floor, s->value);
+	store(&s->epoch, s->epoch + 1);
+	return done && *word_of(s) == 0;
+}
+
+static bool protect(struct slot *s)
+{
+	if (mprotect(s->mem, SLOT_SIZE, PROT_READ))
+		return false;
+	if (s->published && *word_of(s) != s->value)
+		return false;
+	return !mprotect(s->mem, SLOT_SIZE, PROT_READ | PROT_WRITE);
+}
+
+static bool change(struct slot *s)
+{
+	unsigned long what = test_random_below(100);
+
+	if (what < 80) {
+		bool right = *word_of(s) == s->published;
+
+		write_word(s);
+		return right;
+	}
+	if (what < 90)
+		return drop(s, false);
+	if (what < 95)
+		return drop(s, true);
+	return protect(s);
+}
+
+static void *changer(void *arg)
+{
+	struct commit *c = arg;
+	unsigned int first =
+		__atomic_fetch_add(&c->next_changer, 1, __ATOMIC_RELAXED);
+	unsigned long changes = 0;
+
+	while (test_now_ms() < c->end) {
+		unsigned int i = first + CHANGERS * (unsigned int)
+					test_random_below(SLOTS / CHANGERS);
+
+		if (!change(&c->slot[i]))
+			__atomic_fetch_add(&c->lost, 1, __ATOMIC_RELAXED);
+		changes++;
+	}
+	__atomic_fetch_add(&c->changes, changes, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* ---- The device's side ---- */
+
+/* Errors that a device gets that is overtaken by the program. */
+static bool is_expected(int err)
+{
+	return err == -EAGAIN || err == -EFAULT || err == -EPERM ||
+	       err == -ENOENT || err == -EBUSY || err == -EINVAL;
+}
+
+static void look(struct commit *c, struct slot *s)
+{
+	unsigned long epoch = load(&s->epoch);
+	unsigned long published = load(&s->published);
+	unsigned long floor = load(&s->floor);
+	unsigned long value = 0;
+	unsigned int flags = test_random_below(2) ? FAKE_ACCESS_MIGRATE : 0;
+	int err;
+
+	err = fake_access(c->d, s->mem + s->offset, &value, sizeof(value),
+			  flags);
+	if (err) {
+		c->wrong_errors += !is_expected(err);
+		return;
+	}
+	c->looks++;
+	if (value && value <= floor) {
+		c->freed++;
+		print_error("%lu is from before %lu\n", value, floor);
+	}
+	if (epoch % 2 == 0 && load(&s->epoch) == epoch && value < published) {
+		c->stale++;
+		print_error("%lu, but %lu was written\n", value, published);
+	}
+}
+
+static void conf_150_commit_protocol(void **state)
+{
+	struct commit *c = gpusvm_alloc(sizeof(*c));
+	pthread_t thread[CHANGERS];
+	unsigned int i;
+
+	(void)state;
+	assert_non_null(c);
+	test_cleanup(gpusvm_free, c);
+	c->d = fake_driver_create(NULL);
+	/* The memory may be gone when the device looks at it. */
+	c->d->careful = true;
+	c->area = test_area_reserve(SLOTS * SLOT_SIZE, SZ_2M);
+	for (i = 0; i < SLOTS; i++) {
+		c->slot[i].mem = test_area_anon(c->area, i * SLOT_SIZE,
+						SLOT_SIZE);
+		c->slot[i].offset = i * (PS + 64);
+	}
+	c->end = test_now_ms() + test_stress_ms(DEFAULT_SECONDS);
+	for (i = 0; i < CHANGERS; i++)
+		test_thread_start(&thread[i], changer, c);
+	while (test_now_ms() < c->end)
+		look(c, &c->slot[test_random_below(SLOTS)]);
+	for (i = 0; i < CHANGERS; i++)
+		test_thread_join(thread[i]);
+
+	print_message("%lu looks at %lu changes, %u times to the device, "
+		      "%u home\n",
+		      c->looks, c->changes, c->d->copies_to_devmem,
+		      c->d->copies_to_ram);
+	assert_int_equal(c->freed, 0);
+	assert_int_equal(c->stale, 0);
+	assert_int_equal(c->lost, 0);
+	assert_int_equal(c->wrong_errors, 0);
+	assert_true(c->looks > 0);
+	assert_true(c->changes > 0);
+	assert_true(c->d->copies_to_devmem > 0);
+	for (i = 0; i < SLOTS; i++)
+		assert_int_equal(*word_of(&c->slot[i]), c->slot[i].published);
+}
+
+static const struct CMUnitTest tests[] = {
+	conf_test(conf_150_commit_protocol),
+};
+
+CONF_MAIN(tests)

@@ -1,0 +1,792 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the CPU to the device: both techniques, what a failure at any step
+ * leaves behind, and changes of the mapping in between.
+ */
+#include "unit_migration.h"
+
+#define N 16ul
+#define FIRST 8ul
+
+/* ---- Lack of private memory ---- */
+
+void *__real_gpusvm_alloc(size_t size);
+void *__wrap_gpusvm_alloc(size_t size);
+
+static unsigned int fail_in;
+
+void *__wrap_gpusvm_alloc(size_t size)
+{
+	if (fail_in && !--fail_in)
+		return NULL;
+	return __real_gpusvm_alloc(size);
+}
+
+/* ---- Helpers ---- */
+
+static int setup_move(void **state)
+{
+	(void)state;
+	fail_in = 0;
+	migration_setup(GPUSVM_TECHNIQUE_MOVE, N);
+	return 0;
+}
+
+static int setup_protect(void **state)
+{
+	(void)state;
+	fail_in = 0;
+	migration_setup(GPUSVM_TECHNIQUE_WRITE_PROTECT, N);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	fake_source_forget_plans(fake);
+	unmap_all();
+	migration_teardown();
+	return 0;
+}
+
+static bool is_move(void)
+{
+	return mm->technique == GPUSVM_TECHNIQUE_MOVE;
+}
+
+/* Memory as it was, nothing on the device, and the next attempt works. */
+static void assert_undone(void)
+{
+	assert_nothing_on_device();
+	assert_true(fake_matches(window(FIRST), N, 1));
+	assert_false(any_flag(FAKE_PROTECTED));
+	fake_source_forget_plans(fake);
+	fake_sys_fail(FAKE_SYS_PROCESS_VM_READV, 0, 0);
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_true(fake_matches(device_memory(0), N, 1));
+}
+
+/* ---- Success ---- */
+
+static void out_filled_memory_arrives(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	take_device_pages();
+	assert_int_equal(gpusvm_migrate_out_begin(&m, fake_addr(fake, FIRST)),
+			 0);
+	for (i = 0; i < N; i++) {
+		assert_ptr_equal(entry_at(FIRST + i), device_page(i));
+		assert_ptr_equal(device_page(i)->migration, &m);
+		assert_int_not_equal(m.ram[i], 0);
+		assert_true(fake->flags[FIRST + i] & FAKE_TRAPPED);
+		/* The CPU can neither read nor write, or only not write. */
+		assert_int_equal(fake_present(fake_addr(fake, FIRST + i)),
+				 !is_move());
+		assert_true(is_move() ||
+			    (fake->flags[FIRST + i] & FAKE_PROTECTED));
+	}
+	copy_to_device();
+	assert_int_equal(gpusvm_migrate_out_commit(&m), 0);
+	for (i = 0; i < N; i++)
+		assert_on_device(FIRST + i, i);
+	assert_true(fake_matches(device_memory(0), N, 1));
+	assert_int_equal(owner.refs, 1 + N);
+	assert_int_equal(mm->pt.npages, N);
+	assert_int_equal(mm->stats.migrations_to_devmem, 1);
+	assert_int_equal(mm->stats.bytes_to_devmem, N * PAGE_SIZE);
+	assert_int_equal(mm->stats.moved, is_move());
+	assert_int_equal(mm->stats.write_protected, !is_move());
+	/* The pages that held the data are kept for what comes home. */
+	assert_int_equal(mm->staging.bytes, N * PAGE_SIZE);
+}
+
+static void out_untouched_memory_has_no_data(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	take_device_pages();
+	assert_int_equal(gpusvm_migrate_out_begin(&m, fake_addr(fake, FIRST)),
+			 0);
+	for (i = 0; i < N; i++)
+		assert_int_equal(m.ram[i], 0);
+	copy_to_device();
+	assert_int_equal(gpusvm_migrate_out_commit(&m), 0);
+	assert_true(fake_is_zero(device_memory(0), N));
+	assert_on_device(FIRST + 3, 3);
+}
+
+static void out_half_touched_memory_has_holes(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	for (i = 0; i < N; i += 2)
+		fake_fill(window(FIRST + i), 1, (unsigned int)i);
+	take_device_pages();
+	assert_int_equal(gpusvm_migrate_out_begin(&m, fake_addr(fake, FIRST)),
+			 0);
+	for (i = 0; i < N; i++)
+		assert_int_equal(m.ram[i] != 0, i % 2 == 0);
+	copy_to_device();
+	assert_int_equal(gpusvm_migrate_out_commit(&m), 0);
+	for (i = 0; i < N; i++)
+		assert_true(i % 2 ? fake_is_zero(device_memory(i), 1)
+				  : fake_matches(device_memory(i), 1,
+						 (unsigned int)i));
+}
+
+static void out_neighbours_stay(void **state)
+{
+	(void)state;
+	fake_fill(window(0), WINDOW, 2);
+	fake_fill(window(FIRST), N, 1);
+	assert_int_equal(migrate_out(FIRST), 0);
+	/* The pattern of the first pages depends on the first page only. */
+	assert_true(fake_matches(window(0), FIRST, 2));
+	assert_true(fake_present(fake_addr(fake, FIRST - 1)));
+	assert_true(fake_present(fake_addr(fake, FIRST + N)));
+	assert_false(any_flag(FAKE_UNMAPPED));
+	assert_false(fake->flags[FIRST - 1] & FAKE_TRAPPED);
+	assert_false(fake->flags[FIRST + N] & FAKE_TRAPPED);
+}
+
+static void out_with_pending_event_settles_first(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_unmap(fake, 40, 2);
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_int_equal(fake->nevents, 0);
+	/* What was trapped and entered before is done again after the event. */
+	assert_int_equal(fake->count[FAKE_OP_TRAP], 2);
+	assert_true(fake_matches(device_memory(0), N, 1));
+}
+
+/* ---- Refusals ---- */
+
+static void begin(int expected)
+{
+	take_device_pages();
+	assert_int_equal(gpusvm_migrate_out_begin(&m, fake_addr(fake, FIRST)),
+			 expected);
+}
+
+static void begin_with_all_on_device_returns_efault(void **state)
+{
+	struct dev_pagemap *first = pgmap;
+	unsigned long i;
+	struct page *pages[N];
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	assert_int_equal(migrate_out(FIRST), 0);
+	memcpy(pages, m.pages, sizeof(pages));
+	pgmap = fake_devmem_create(N);
+	begin(-EFAULT);
+	for (i = 0; i < N; i++) {
+		assert_int_equal(gpusvm_page_refs(device_page(i)), 0);
+		assert_ptr_equal(entry_at(FIRST + i), pages[i]);
+	}
+	assert_true(fake_devmem_destroy(pgmap));
+	pgmap = first;
+	memcpy(m.pages, pages, sizeof(pages));
+}
+
+static void begin_with_some_on_device_returns_ebusy(void **state)
+{
+	struct dev_pagemap *other = fake_devmem_create(1);
+	unsigned long addr = fake_addr(fake, FIRST + 5);
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	assert_int_equal(gpusvm_page_init(other->pages, &owner), 0);
+	assert_int_equal(gpusvm_devpt_set(&mm->pt, addr, other->pages), 0);
+	begin(-EBUSY);
+	assert_int_equal(mm->pt.npages, 1);
+	assert_ptr_equal(gpusvm_devpt_clear(&mm->pt, addr), other->pages);
+	gpusvm_page_put(other->pages);
+	assert_true(fake_devmem_destroy(other));
+	assert_undone();
+}
+
+static void begin_that_cannot_be_trapped_is_undone(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_fail(fake, FAKE_OP_TRAP, -ENOMEM);
+	begin(-ENOMEM);
+	fake_source_forget_plans(fake);
+	fake_source_fail(fake, FAKE_OP_TRAP, -EINVAL);
+	begin(-EBUSY);
+	assert_undone();
+}
+
+static void begin_without_room_in_the_table_is_undone(void **state)
+{
+	unsigned int n;
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	for (n = 1; n < 10; n++) {
+		take_device_pages();
+		fail_in = n;
+		if (!gpusvm_migrate_out_begin(&m, fake_addr(fake, FIRST)))
+			break;
+		assert_int_equal(fail_in, 0);
+		assert_nothing_on_device();
+	}
+	/* The entries need one leaf, or two. */
+	assert_in_range(n, 2, 3);
+	fail_in = 0;
+	gpusvm_migrate_out_abort(&m);
+	assert_undone();
+}
+
+/* ---- Moving ---- */
+
+static void move_in_parts_goes_on(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+						   .times = ~0u,
+						   .max_pages = 3 });
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_int_equal(fake->count[FAKE_OP_TAKE], 6);
+	assert_true(fake_matches(device_memory(0), N, 1));
+}
+
+static void move_with_eagain_tries_again(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+						   .times = 1,
+						   .max_pages = 5 });
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+						   .times = 900,
+						   .error = -EAGAIN });
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_true(fake_matches(device_memory(0), N, 1));
+	assert_int_equal(mm->stats.moved, 1);
+}
+
+static void move_with_eagain_for_ever_returns_ebusy(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_fail(fake, FAKE_OP_TAKE, -EAGAIN);
+	begin(-EBUSY);
+	assert_undone();
+}
+
+static void move_that_fails_half_way_is_undone(void **state)
+{
+	static const struct {
+		long error;
+		int expected;
+	} cases[] = {
+		{ -EBUSY, -EBUSY },
+		{ -ENOMEM, -ENOMEM },
+		{ -EEXIST, -EBUSY },
+		{ -ENOENT, -EBUSY },
+	};
+	unsigned int i;
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+							   .times = 1,
+							   .max_pages = 6 });
+		fake_source_fail(fake, FAKE_OP_TAKE, cases[i].error);
+		begin(cases[i].expected);
+		fake_source_forget_plans(fake);
+		assert_nothing_on_device();
+		assert_true(fake_matches(window(FIRST), N, 1));
+	}
+	assert_undone();
+}
+
+static unsigned int populated;
+
+static bool count_populate(const unsigned long *args, long *ret)
+{
+	populated += args[2] == MADV_POPULATE_WRITE;
+	return dontneed_raises_event(args, ret);
+}
+
+static void move_of_shared_pages_writes_to_them_first(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N / 2, 1);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+						   .times = 1,
+						   .error = -EBUSY });
+	populated = 0;
+	fake_sys_hook(FAKE_SYS_MADVISE, count_populate);
+	assert_int_equal(migrate_out(FIRST), 0);
+	/* Only what is there; a hole stays one. */
+	assert_int_equal(populated, N / 2);
+	assert_true(fake_matches(device_memory(0), N / 2, 1));
+	assert_true(fake_is_zero(device_memory(N / 2), N / 2));
+	assert_int_equal(mm->stats.moved, 1);
+}
+
+static void move_refused_falls_back_to_protect(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_fail(fake, FAKE_OP_TAKE, -EINVAL);
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_true(fake_matches(device_memory(0), N, 1));
+	assert_on_device(FIRST, 0);
+	assert_int_equal(mm->stats.moved, 0);
+	assert_int_equal(mm->stats.write_protected, 1);
+}
+
+/* As when a part is locked: what was moved before must come back. */
+static void move_refused_half_way_falls_back_to_protect(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+						   .times = 1,
+						   .max_pages = 6 });
+	fake_source_fail(fake, FAKE_OP_TAKE, -EINVAL);
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_true(fake_matches(device_memory(0), N, 1));
+	assert_int_equal(mm->stats.write_protected, 1);
+}
+
+/* One call moves within one piece of mapping only. */
+static long most_pages;
+
+static void refuse_long_moves(struct fake_source *f,
+			      const struct fake_call *call)
+{
+	if (call->op != FAKE_OP_TAKE)
+		return;
+	f->nplans = 0;
+	if (call->end - call->start > (unsigned long)most_pages << PAGE_SHIFT)
+		fake_source_plan(f, (struct fake_plan){ .op = FAKE_OP_TAKE,
+							.times = 1,
+							.error = -EINVAL });
+}
+
+static void move_of_split_mapping_goes_piece_by_piece(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
+	most_pages = N - 6;
+	fake->hook = refuse_long_moves;
+	assert_int_equal(migrate_out(FIRST), 0);
+	fake->hook = NULL;
+	assert_int_equal(mm->stats.moved, 1);
+	assert_true(fake_matches(device_memory(0), N, 1));
+}
+
+/* ---- Protecting and copying ---- */
+
+static void protect_that_fails_is_undone(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_PROTECT,
+						   .times = 1,
+						   .error = -EINVAL });
+	begin(-EBUSY);
+	assert_undone();
+}
+
+static void protect_with_eagain_tries_again(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_PROTECT,
+						   .times = 5,
+						   .error = -EAGAIN });
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_true(fake_matches(device_memory(0), N, 1));
+}
+
+/* Protecting only, not letting go, which has to succeed some time. */
+static void refuse_protection(struct fake_source *f,
+			      const struct fake_call *call)
+{
+	if (call->op != FAKE_OP_PROTECT)
+		return;
+	f->nplans = 0;
+	if (call->arg)
+		fake_source_plan(f, (struct fake_plan){ .op = FAKE_OP_PROTECT,
+							.times = 1,
+							.error = -EAGAIN });
+}
+
+static void protect_with_eagain_for_ever_returns_ebusy(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake->hook = refuse_protection;
+	begin(-EBUSY);
+	fake->hook = NULL;
+	assert_undone();
+}
+
+static void protect_without_staging_is_undone(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_FILL,
+						   .times = 1,
+						   .max_pages = 2 });
+	fake_source_fail(fake, FAKE_OP_FILL, -ENOMEM);
+	begin(-ENOMEM);
+	assert_undone();
+}
+
+static void protect_that_cannot_be_scanned_is_undone(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_sys_fail(FAKE_SYS_PAGEMAP_SCAN, -EFAULT, 1);
+	fake_sys_fail(FAKE_SYS_PREAD, -EFAULT, 1);
+	begin(-EBUSY);
+	fake_sys_fail(FAKE_SYS_PAGEMAP_SCAN, 0, 0);
+	fake_sys_fail(FAKE_SYS_PREAD, 0, 0);
+	assert_undone();
+}
+
+static void protect_that_cannot_be_copied_is_undone(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_sys_fail(FAKE_SYS_PROCESS_VM_READV, -EFAULT, 1);
+	begin(-EBUSY);
+	/* A part of what was asked for is no copy either. */
+	fake_sys_fail(FAKE_SYS_PROCESS_VM_READV, (long)PAGE_SIZE, 1);
+	begin(-EBUSY);
+	assert_undone();
+}
+
+static void protect_of_zero_page_has_no_data(void **state)
+{
+	volatile unsigned char *byte = window(FIRST + 1);
+
+	(void)state;
+	if (!(mm->features & GPUSVM_FEATURE_PAGEMAP_SCAN))
+		skip();
+	fake_fill(window(FIRST), 1, 1);
+	assert_int_equal(*byte, 0);
+	begin(0);
+	assert_int_not_equal(m.ram[0], 0);
+	assert_int_equal(m.ram[1], 0);
+	copy_to_device();
+	assert_int_equal(gpusvm_migrate_out_commit(&m), 0);
+	assert_true(fake_is_zero(device_memory(1), 1));
+}
+
+/* ---- Dropping ---- */
+
+static void commit_that_cannot_drop_is_undone(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	copy_to_device();
+	fake_sys_fail(FAKE_SYS_MADVISE, -ENOMEM, 1);
+	assert_int_equal(gpusvm_migrate_out_commit(&m), -ENOMEM);
+	gpusvm_migrate_out_abort(&m);
+	assert_undone();
+}
+
+static unsigned int drops;
+
+/* Of two pieces only the first is dropped. */
+static bool second_drop_fails(const unsigned long *args, long *ret)
+{
+	if (args[2] == MADV_DONTNEED && args[0] >= fake->start &&
+	    args[0] < fake_addr(fake, WINDOW) && ++drops == 2) {
+		*ret = -ENOMEM;
+		return true;
+	}
+	return dontneed_raises_event(args, ret);
+}
+
+static void commit_that_drops_half_is_undone(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
+	begin(0);
+	copy_to_device();
+	drops = 0;
+	fake_sys_hook(FAKE_SYS_MADVISE, second_drop_fails);
+	assert_int_equal(gpusvm_migrate_out_commit(&m), -ENOMEM);
+	assert_int_equal(drops, 2);
+	assert_false(fake_present(fake_addr(fake, FIRST)));
+	gpusvm_migrate_out_abort(&m);
+	fake_sys_hook(FAKE_SYS_MADVISE, dontneed_raises_event);
+	assert_undone();
+}
+
+static void commit_of_locked_memory_uses_dontneed_locked(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	if (mlock(window(FIRST), N << PAGE_SHIFT))
+		skip();
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_on_device(FIRST, 0);
+	assert_true(fake_matches(device_memory(0), N, 1));
+	munlock(window(FIRST), N << PAGE_SHIFT);
+}
+
+static bool program_removes_too(const unsigned long *args, long *ret)
+{
+	if (args[2] == MADV_DONTNEED && args[0] == fake_addr(fake, FIRST))
+		fake_source_push(fake, (struct source_event){
+					       .type = SOURCE_REMOVE,
+					       .start = fake_addr(fake, 10),
+					       .end = fake_addr(fake, 12),
+				       });
+	return dontneed_raises_event(args, ret);
+}
+
+static void commit_honours_removal_by_the_program(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	copy_to_device();
+	fake_sys_hook(FAKE_SYS_MADVISE, program_removes_too);
+	assert_int_equal(gpusvm_migrate_out_commit(&m), 0);
+	for (i = 0; i < N; i++) {
+		if (FIRST + i < 10 || FIRST + i >= 12)
+			assert_on_device(FIRST + i, i);
+		else
+			assert_int_equal(gpusvm_page_refs(device_page(i)), 0);
+	}
+	assert_null(entry_at(10));
+	assert_null(entry_at(11));
+	assert_int_equal(owner.refs, 1 + N - 2);
+}
+
+/* ---- Undoing on request ---- */
+
+static void abort_gives_memory_back(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	gpusvm_migrate_out_abort(&m);
+	assert_undone();
+}
+
+static void abort_of_untouched_memory_leaves_it_untouched(void **state)
+{
+	(void)state;
+	begin(0);
+	gpusvm_migrate_out_abort(&m);
+	assert_nothing_on_device();
+	assert_false(fake_present(fake_addr(fake, FIRST)));
+	assert_false(any_flag(FAKE_PROTECTED));
+}
+
+/* ---- Changes of the mapping in between ---- */
+
+static void unmap_in_between_drops_pages(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	fake_source_unmap(fake, FIRST + 4, 8);
+	settle();
+	copy_to_device();
+	assert_int_equal(gpusvm_migrate_out_commit(&m), 0);
+	for (i = 0; i < N; i++) {
+		if (i >= 4 && i < 12)
+			assert_int_equal(gpusvm_page_refs(device_page(i)), 0);
+		else
+			assert_on_device(FIRST + i, i);
+	}
+	assert_int_equal(mm->pt.npages, N - 8);
+	assert_int_equal(owner.refs, 1 + N - 8);
+}
+
+static void unmap_before_abort_drops_data(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	fake_source_unmap(fake, FIRST + 4, 8);
+	gpusvm_migrate_out_abort(&m);
+	assert_nothing_on_device();
+	assert_true(fake_matches(window(FIRST), 4, 1));
+	assert_false(fake_present(fake_addr(fake, FIRST + 4)));
+	assert_true(fake_present(fake_addr(fake, FIRST + 12)));
+}
+
+static void remap_in_between_is_followed(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	fake_source_remap(fake, FIRST, N, 40);
+	settle();
+	copy_to_device();
+	assert_int_equal(gpusvm_migrate_out_commit(&m), 0);
+	for (i = 0; i < N; i++) {
+		assert_null(entry_at(FIRST + i));
+		assert_on_device(40 + i, i);
+	}
+	assert_true(fake_matches(device_memory(0), N, 1));
+}
+
+/* What was copied may be the emptied place: it is given back. */
+static void remap_before_dropping_is_undone(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	copy_to_device();
+	fake_source_remap(fake, FIRST, N, 40);
+	settle();
+	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
+	gpusvm_migrate_out_abort(&m);
+	assert_nothing_on_device();
+	assert_true(fake_matches(window(40), N, 1));
+}
+
+/* Emptied by mremap() before the pages were taken: try again at most. */
+static void remap_then_take(struct fake_source *f, const struct fake_call *call)
+{
+	if (call->op != FAKE_OP_TAKE)
+		return;
+	f->hook = NULL;
+	fake_source_remap(f, FIRST, N, 40);
+}
+
+static void remap_before_taking_is_undone(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake->hook = remap_then_take;
+	take_device_pages();
+	gpusvm_migrate_out_begin(&m, fake_addr(fake, FIRST));
+	fake->hook = NULL;
+	/* Whatever it says, the data is where the program moved it. */
+	assert_null(entry_at(40));
+	assert_true(fake_matches(window(40), N, 1));
+	if (m.pages[0] && gpusvm_page_refs(m.pages[0]))
+		gpusvm_migrate_out_abort(&m);
+	assert_nothing_on_device();
+}
+
+static void remap_before_abort_is_followed(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	fake_source_remap(fake, FIRST, N, 40);
+	gpusvm_migrate_out_abort(&m);
+	assert_nothing_on_device();
+	assert_true(fake_matches(window(40), N, 1));
+	assert_false(fake_present(fake_addr(fake, FIRST)));
+}
+
+static void remove_in_between_drops_pages(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	fake_source_remove(fake, FIRST, 2);
+	settle();
+	copy_to_device();
+	assert_int_equal(gpusvm_migrate_out_commit(&m), 0);
+	assert_null(entry_at(FIRST));
+	assert_on_device(FIRST + 2, 2);
+	assert_int_equal(owner.refs, 1 + N - 2);
+}
+
+#define move_test(fn) cmocka_unit_test_setup_teardown(fn, setup_move, teardown)
+#define protect_test(fn) \
+	cmocka_unit_test_setup_teardown(fn, setup_protect, teardown)
+
+static const struct CMUnitTest moving[] = {
+	move_test(out_filled_memory_arrives),
+	move_test(out_untouched_memory_has_no_data),
+	move_test(out_half_touched_memory_has_holes),
+	move_test(out_neighbours_stay),
+	move_test(out_with_pending_event_settles_first),
+	move_test(begin_with_all_on_device_returns_efault),
+	move_test(begin_with_some_on_device_returns_ebusy),
+	move_test(begin_that_cannot_be_trapped_is_undone),
+	move_test(begin_without_room_in_the_table_is_undone),
+	move_test(move_in_parts_goes_on),
+	move_test(move_with_eagain_tries_again),
+	move_test(move_with_eagain_for_ever_returns_ebusy),
+	move_test(move_that_fails_half_way_is_undone),
+	move_test(move_of_shared_pages_writes_to_them_first),
+	move_test(move_refused_falls_back_to_protect),
+	move_test(move_refused_half_way_falls_back_to_protect),
+	move_test(move_of_split_mapping_goes_piece_by_piece),
+	move_test(abort_gives_memory_back),
+	move_test(abort_of_untouched_memory_leaves_it_untouched),
+	move_test(unmap_in_between_drops_pages),
+	move_test(unmap_before_abort_drops_data),
+	move_test(remap_in_between_is_followed),
+	move_test(remap_before_abort_is_followed),
+	move_test(remap_before_taking_is_undone),
+	move_test(remove_in_between_drops_pages),
+};
+
+static const struct CMUnitTest protecting[] = {
+	protect_test(out_filled_memory_arrives),
+	protect_test(out_untouched_memory_has_no_data),
+	protect_test(out_half_touched_memory_has_holes),
+	protect_test(out_neighbours_stay),
+	protect_test(out_with_pending_event_settles_first),
+	protect_test(begin_with_all_on_device_returns_efault),
+	protect_test(begin_with_some_on_device_returns_ebusy),
+	protect_test(begin_that_cannot_be_trapped_is_undone),
+	protect_test(begin_without_room_in_the_table_is_undone),
+	protect_test(protect_that_fails_is_undone),
+	protect_test(protect_with_eagain_tries_again),
+	protect_test(protect_with_eagain_for_ever_returns_ebusy),
+	protect_test(protect_without_staging_is_undone),
+	protect_test(protect_that_cannot_be_scanned_is_undone),
+	protect_test(protect_that_cannot_be_copied_is_undone),
+	protect_test(protect_of_zero_page_has_no_data),
+	protect_test(commit_that_cannot_drop_is_undone),
+	protect_test(commit_that_drops_half_is_undone),
+	protect_test(commit_of_locked_memory_uses_dontneed_locked),
+	protect_test(commit_honours_removal_by_the_program),
+	protect_test(abort_gives_memory_back),
+	protect_test(abort_of_untouched_memory_leaves_it_untouched),
+	protect_test(unmap_in_between_drops_pages),
+	protect_test(remap_before_dropping_is_undone),
+	protect_test(remove_in_between_drops_pages),
+};
+
+int main(void)
+{
+	int failed;
+
+	failed = cmocka_run_group_tests_name("migrate_out by move", moving,
+					     NULL, NULL);
+	failed += cmocka_run_group_tests_name("migrate_out by protect",
+					      protecting, NULL, NULL);
+	return failed;
+}
