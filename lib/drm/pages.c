@@ -249,28 +249,35 @@ static int fault_in_range(struct mapping *map, unsigned long deadline_ns)
 	return err;
 }
 
-/*
- * What is mapped already may do.  1 if so; 0 if not, unmapped then; or -errno.
- */
-static int reuse(struct drm_gpusvm_range *range,
-		 const struct drm_gpusvm_ctx *ctx)
+/* Whether what is mapped already will do: 1 or 0, or -errno. */
+static int check_mapped(struct drm_gpusvm_range *range,
+			const struct drm_gpusvm_ctx *ctx)
 {
 	struct drm_gpusvm_range_flags flags = gpusvm_range_flags(range);
 
 	if (flags.unmapped)
 		return -EFAULT;
-	if (!flags.has_dma_mapping)
+	if (!flags.has_dma_mapping || (is_read_only(range) && !ctx->read_only))
 		return 0;
-	if (is_read_only(range) && !ctx->read_only) {
-		gpusvm_range_unmap_locked(range);
-		return 0;
-	}
 	return ctx->devmem_only && !flags.has_devmem_pages ? -EFAULT : 1;
+}
+
+static int prepare(struct mapping *map)
+{
+	unsigned long npages = range_npages(map->range);
+
+	if (!map->pfns)
+		map->pfns = gpusvm_alloc_array(npages, sizeof(map->pfns[0]));
+	if (!map->entries)
+		map->entries =
+			gpusvm_alloc_array(npages, sizeof(map->entries[0]));
+	return map->pfns && map->entries ? 0 : -ENOMEM;
 }
 
 /* One attempt; -EAGAIN if an event came in between. */
 static int try_get_pages(struct mapping *map, unsigned long deadline_ns)
 {
+	const struct drm_gpusvm_ctx unmap = { .in_notifier = 0 };
 	struct drm_gpusvm_range *range = map->range;
 	struct drm_gpusvm *gpusvm = range->gpusvm;
 	struct mmu_interval_notifier *interval = &range->notifier->notifier;
@@ -278,22 +285,27 @@ static int try_get_pages(struct mapping *map, unsigned long deadline_ns)
 	int err;
 
 	seq = gpusvm_mmu_interval_read_begin(interval);
-	gpusvm_down_write(&gpusvm->notifier_lock);
-	err = reuse(range, map->ctx);
-	gpusvm_up_write(&gpusvm->notifier_lock);
+	gpusvm_down_read(&gpusvm->notifier_lock);
+	err = check_mapped(range, map->ctx);
+	gpusvm_up_read(&gpusvm->notifier_lock);
+	if (err == 1)
+		goto out;
+	if (!err) {
+		/* What was got for reading only is of no use to a writer. */
+		drm_gpusvm_range_unmap_pages(gpusvm, range, &unmap);
+		err = prepare(map);
+	}
 	if (!err)
 		err = fault_in_range(map, deadline_ns);
-	else if (err == 1)
-		goto out;
 	if (err)
 		return err == -EBUSY ? -EAGAIN : err;
 
-	gpusvm_down_write(&gpusvm->notifier_lock);
+	gpusvm_down_read(&gpusvm->notifier_lock);
 	if (gpusvm_mmu_interval_read_retry(interval, seq))
 		err = -EAGAIN;
 	else
 		err = publish(map);
-	gpusvm_up_write(&gpusvm->notifier_lock);
+	gpusvm_up_read(&gpusvm->notifier_lock);
 	if (err)
 		return err;
 out:
@@ -306,19 +318,14 @@ int drm_gpusvm_range_get_pages(struct drm_gpusvm *gpusvm,
 			       const struct drm_gpusvm_ctx *ctx)
 {
 	unsigned long deadline_ns = gpusvm_sys_now_ns() + TIMEOUT_NS;
-	unsigned long npages = range_npages(range);
 	struct mapping map = { .range = range, .ctx = ctx };
-	int err = -ENOMEM;
+	int err;
 
 	lockdep_check_not_in_callback();
 	check_driver_lock(gpusvm);
-	map.pfns = gpusvm_alloc_array(npages, sizeof(map.pfns[0]));
-	map.entries = gpusvm_alloc_array(npages, sizeof(map.entries[0]));
-	if (map.pfns && map.entries) {
-		do
-			err = try_get_pages(&map, deadline_ns);
-		while (err == -EAGAIN && gpusvm_sys_now_ns() < deadline_ns);
-	}
+	do
+		err = try_get_pages(&map, deadline_ns);
+	while (err == -EAGAIN && gpusvm_sys_now_ns() < deadline_ns);
 	if (err == -EAGAIN)
 		err = -EBUSY;
 	gpusvm_free(map.entries);

@@ -178,10 +178,12 @@ static void fault_window(const struct drm_gpusvm_zdd *zdd,
 
 static bool timeslice_runs(struct drm_gpusvm_zdd *zdd, struct vm_fault *vmf)
 {
-	u64 expiration = READ_ONCE(zdd->devmem->timeslice_expiration);
+	u64 expiration;
 
-	if ((vmf->flags & GPUSVM_FAULT_NO_TIMESLICE) ||
-	    gpusvm_jiffies64() >= expiration)
+	if ((vmf->flags & GPUSVM_FAULT_NO_TIMESLICE) || !zdd->devmem)
+		return false;
+	expiration = READ_ONCE(zdd->devmem->timeslice_expiration);
+	if (gpusvm_jiffies64() >= expiration)
 		return false;
 	vmf->retry_ns = expiration * 1000 * 1000;
 	return true;

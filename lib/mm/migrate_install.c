@@ -53,19 +53,17 @@ static void mark_installed(struct migration *m, unsigned long i,
 /* Take the entries of @n pages out of the table, and drop the pages. */
 static void drop_pages(struct migration *m, unsigned long i, unsigned long n)
 {
-	unsigned long end = i + n;
-	struct page *page;
+	unsigned long j, end = i + n;
 
-	for (; i < end; i++) {
-		page = m->pages[i];
-		pthread_mutex_lock(&m->mm->pt_lock);
-		gpusvm_devpt_clear(&m->mm->pt, page->vaddr);
-		page->migration = NULL;
-		pthread_mutex_unlock(&m->mm->pt_lock);
-		if (m->keep_pages)
-			continue;
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (j = i; j < end; j++) {
+		gpusvm_devpt_clear(&m->mm->pt, m->pages[j]->vaddr);
+		m->pages[j]->migration = NULL;
+	}
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	for (; i < end && !m->keep_pages; i++) {
+		gpusvm_page_put(m->pages[i]);
 		m->pages[i] = NULL;
-		gpusvm_page_put(page);
 	}
 }
 
@@ -195,25 +193,28 @@ unsigned long gpusvm_migrate_install(struct migration *m)
 void gpusvm_migrate_end(struct migration *m)
 {
 	struct mm_struct *mm = m->mm;
-	struct page *page;
+	struct page *page, *gone = NULL;
 	unsigned long i;
-	bool gone;
 
+	pthread_mutex_lock(&mm->pt_lock);
 	for (i = 0; i < m->npages; i++) {
 		page = m->pages[i];
-		if (!page || READ_ONCE(page->migration) != m)
+		if (!page || page->migration != m)
 			continue;
-		pthread_mutex_lock(&mm->pt_lock);
 		page->migration = NULL;
-		gone = !page->vaddr;
-		pthread_mutex_unlock(&mm->pt_lock);
-		if (gone) {
-			m->pages[i] = NULL;
-			gpusvm_page_put(page);
-		}
+		if (page->vaddr)
+			continue;
+		m->pages[i] = NULL;
+		page->next = gone;
+		gone = page;
 	}
-	pthread_mutex_lock(&mm->pt_lock);
 	m->dropping = false;
 	pthread_cond_broadcast(&mm->migrated);
 	pthread_mutex_unlock(&mm->pt_lock);
+
+	while ((page = gone)) {
+		gone = page->next;
+		page->next = NULL;
+		gpusvm_page_put(page);
+	}
 }

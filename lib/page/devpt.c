@@ -13,7 +13,7 @@
 #define LEAF_SHIFT 6
 #define LEAF_ENTRIES (1ul << LEAF_SHIFT)
 
-struct leaf {
+struct devpt_leaf {
 	struct interval_tree_node node;
 	unsigned long used;
 	struct page *page[LEAF_ENTRIES];
@@ -24,19 +24,26 @@ static unsigned long leaf_index(unsigned long addr)
 	return (addr >> PAGE_SHIFT) & (LEAF_ENTRIES - 1);
 }
 
-static struct leaf *first_leaf(const struct devpt *pt, unsigned long start,
-			       unsigned long last)
+/* The first leaf that overlaps [start, last]. */
+static struct devpt_leaf *first_leaf(struct devpt *pt, unsigned long start,
+				     unsigned long last)
 {
 	struct interval_tree_node *node;
 
+	if (pt->last && start >= pt->last->node.start &&
+	    start <= pt->last->node.last)
+		return pt->last;
 	node = gpusvm_itree_first(&pt->leaves, start, last);
-	return node ? gpusvm_container_of(node, struct leaf, node) : NULL;
+	if (!node)
+		return NULL;
+	pt->last = gpusvm_container_of(node, struct devpt_leaf, node);
+	return pt->last;
 }
 
-static struct leaf *leaf_create(struct devpt *pt, unsigned long addr)
+static struct devpt_leaf *leaf_create(struct devpt *pt, unsigned long addr)
 {
 	unsigned long size = PAGE_SIZE << LEAF_SHIFT;
-	struct leaf *leaf = gpusvm_alloc(sizeof(*leaf));
+	struct devpt_leaf *leaf = gpusvm_alloc(sizeof(*leaf));
 
 	if (!leaf)
 		return NULL;
@@ -48,7 +55,7 @@ static struct leaf *leaf_create(struct devpt *pt, unsigned long addr)
 
 int gpusvm_devpt_set(struct devpt *pt, unsigned long addr, struct page *page)
 {
-	struct leaf *leaf = first_leaf(pt, addr, addr);
+	struct devpt_leaf *leaf = first_leaf(pt, addr, addr);
 
 	if (!leaf)
 		leaf = leaf_create(pt, addr);
@@ -63,16 +70,16 @@ int gpusvm_devpt_set(struct devpt *pt, unsigned long addr, struct page *page)
 	return 0;
 }
 
-struct page *gpusvm_devpt_get(const struct devpt *pt, unsigned long addr)
+struct page *gpusvm_devpt_get(struct devpt *pt, unsigned long addr)
 {
-	struct leaf *leaf = first_leaf(pt, addr, addr);
+	struct devpt_leaf *leaf = first_leaf(pt, addr, addr);
 
 	return leaf ? leaf->page[leaf_index(addr)] : NULL;
 }
 
 struct page *gpusvm_devpt_clear(struct devpt *pt, unsigned long addr)
 {
-	struct leaf *leaf = first_leaf(pt, addr, addr);
+	struct devpt_leaf *leaf = first_leaf(pt, addr, addr);
 	struct page *page;
 
 	page = leaf ? leaf->page[leaf_index(addr)] : NULL;
@@ -82,17 +89,19 @@ struct page *gpusvm_devpt_clear(struct devpt *pt, unsigned long addr)
 	page->vaddr = 0;
 	pt->npages--;
 	if (!--leaf->used) {
+		if (pt->last == leaf)
+			pt->last = NULL;
 		gpusvm_itree_remove(&pt->leaves, &leaf->node);
 		gpusvm_free(leaf);
 	}
 	return page;
 }
 
-struct page *gpusvm_devpt_next(const struct devpt *pt, unsigned long start,
+struct page *gpusvm_devpt_next(struct devpt *pt, unsigned long start,
 			       unsigned long end)
 {
 	unsigned long i, addr = start;
-	struct leaf *leaf;
+	struct devpt_leaf *leaf;
 
 	while (addr < end) {
 		leaf = first_leaf(pt, addr, end - 1);

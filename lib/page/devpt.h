@@ -12,13 +12,17 @@
 
 #include <gpusvm/kernel.h>
 
+struct devpt_leaf;
+
 /**
  * struct devpt - The table
  * @leaves: Tree of leaves
+ * @last: The leaf that was found last, or NULL: most look-ups are sequential
  * @npages: Entries that are set
  */
 struct devpt {
 	struct rb_root_cached leaves;
+	struct devpt_leaf *last;
 	unsigned long npages;
 };
 
@@ -29,13 +33,13 @@ struct devpt {
 int gpusvm_devpt_set(struct devpt *pt, unsigned long addr, struct page *page);
 
 /* The page at @addr, or NULL. */
-struct page *gpusvm_devpt_get(const struct devpt *pt, unsigned long addr);
+struct page *gpusvm_devpt_get(struct devpt *pt, unsigned long addr);
 
 /* Take the page at @addr out, if there is one, and return it. */
 struct page *gpusvm_devpt_clear(struct devpt *pt, unsigned long addr);
 
 /* The first page in [start, end), or NULL; its vaddr tells where. */
-struct page *gpusvm_devpt_next(const struct devpt *pt, unsigned long start,
+struct page *gpusvm_devpt_next(struct devpt *pt, unsigned long start,
 			       unsigned long end);
 
 #endif /* GPUSVM_PAGE_DEVPT_H */
