@@ -133,7 +133,7 @@ static long copy_home(struct drm_gpusvm_zdd *zdd,
 		gpusvm_migrate_home_abort(m);
 		return err;
 	}
-	return (long)gpusvm_migrate_home_commit(m);
+	return gpusvm_migrate_home_commit(m);
 }
 
 long gpusvm_zdd_bring_home(struct drm_gpusvm_zdd *zdd,

@@ -106,7 +106,9 @@ int gpusvm_notify_start(const struct mmu_notifier_range *range)
 	 */
 	while (notifier && !err) {
 		pthread_mutex_unlock(&notifiers->lock);
-		if (!call(notifier, range, seq))
+		/* Only who cannot wait may refuse: else there is no way back */
+		if (!call(notifier, range, seq) &&
+		    !(range->flags & MMU_NOTIFIER_RANGE_BLOCKABLE))
 			err = -EAGAIN;
 		pthread_mutex_lock(&notifiers->lock);
 		notifier = next_hit(notifiers, notifier, range);

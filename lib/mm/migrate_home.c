@@ -76,16 +76,19 @@ long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
 	return n;
 }
 
-unsigned long gpusvm_migrate_home_commit(struct migration *m)
+long gpusvm_migrate_home_commit(struct migration *m)
 {
 	struct gpusvm_stats *stats = &m->mm->stats;
-	unsigned long n;
+	long n;
 
 	n = gpusvm_migrate_install(m);
 	gpusvm_staging_put(m->mm, m->run);
 	gpusvm_migrate_end(m);
-	gpusvm_mm_count(&stats->migrations_to_ram, n != 0);
-	gpusvm_mm_count(&stats->bytes_to_ram, n << PAGE_SHIFT);
+	if (n > 0) {
+		gpusvm_mm_count(&stats->migrations_to_ram, 1);
+		gpusvm_mm_count(&stats->bytes_to_ram,
+				(unsigned long)n << PAGE_SHIFT);
+	}
 	return n;
 }
 

@@ -107,11 +107,13 @@ static long install_run(struct migration *m, unsigned long i, unsigned long n,
  * @waits: Times that the source had to settle
  * @attempts: Times that the mapping was in the way
  * @limit: How many pages to try at once
+ * @no_memory: A page stayed on the device for lack of memory
  */
 struct obstacle {
 	unsigned int waits;
 	unsigned int attempts;
 	unsigned long limit;
+	bool no_memory;
 };
 
 /* Attempts at a page that has a mapping, or that no event says has none. */
@@ -133,7 +135,8 @@ static bool overcome(struct migration *m, unsigned long i, unsigned long to,
 	struct vma piece;
 
 	if (err == -ENOMEM && !m->to_device) {
-		m->ram[i] = 0; /* it stays on the device */
+		m->ram[i] = 0;
+		obstacle->no_memory = true;
 		return true;
 	}
 	if (err != -EAGAIN && err != -ENOMEM) {
@@ -154,12 +157,12 @@ static bool overcome(struct migration *m, unsigned long i, unsigned long to,
 	return false;
 }
 
-unsigned long gpusvm_migrate_install(struct migration *m)
+long gpusvm_migrate_install(struct migration *m)
 {
 	struct obstacle obstacle = { .limit = m->npages };
 	struct mm_struct *mm = m->mm;
-	unsigned long i = 0, n, to, count = 0;
-	long done;
+	unsigned long i = 0, n, to;
+	long done, count = 0;
 
 	while (i < m->npages) {
 		if (!m->ram[i]) {
@@ -175,19 +178,19 @@ unsigned long gpusvm_migrate_install(struct migration *m)
 
 		if (!n) {
 			m->ram[i++] = 0; /* it was unmapped meanwhile */
-			continue;
-		}
-		if (done > 0) {
-			count += (unsigned long)done;
+		} else if (done > 0) {
+			count += done;
 			i += (unsigned long)done;
 		} else if (overcome(m, i, to, done, &obstacle)) {
 			i++;
 		} else {
 			continue;
 		}
-		obstacle = (struct obstacle){ .limit = m->npages };
+		obstacle.waits = 0;
+		obstacle.attempts = 0;
+		obstacle.limit = m->npages;
 	}
-	return count;
+	return !count && obstacle.no_memory ? -ENOMEM : count;
 }
 
 void gpusvm_migrate_end(struct migration *m)

@@ -84,15 +84,18 @@ void gpusvm_migrate_out_abort(struct migration *m);
 long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
 			       unsigned long end);
 
-/* Returns how many came; the others stay, or were unmapped meanwhile. */
-unsigned long gpusvm_migrate_home_commit(struct migration *m);
+/*
+ * Returns how many came; the others stay, or were unmapped meanwhile.  -ENOMEM
+ * if none came for lack of memory.
+ */
+long gpusvm_migrate_home_commit(struct migration *m);
 void gpusvm_migrate_home_abort(struct migration *m);
 
 /*
  * Shared by both directions (migrate_install.c): put the pages with an address
- * in ram[] where their entries say, and drop them.  Returns how many.
+ * in ram[] where their entries say, and drop them.  Returns as _home_commit().
  */
-unsigned long gpusvm_migrate_install(struct migration *m);
+long gpusvm_migrate_install(struct migration *m);
 
 /*
  * The last step of every migration: pages left in it are settled or, if their
