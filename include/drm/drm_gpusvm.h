@@ -503,11 +503,12 @@ GPUSVM_API void drm_gpusvm_range_unmap_pages(struct drm_gpusvm *gpusvm,
  *
  * Context: Driver lock held, address space lock held (gpusvm_mm_read_lock());
  * may sleep.
- * Return: 0; -EINVAL the range may not migrate, is not inside one mapping or
- * the allocation is too small; -EOPNOTSUPP a callback is missing; -ENOENT no
- * mapping; -EBUSY not private anonymous memory, or a page is pinned or on a
- * device already; -EFAULT nothing to migrate, or a DMA mapping failed; -ENOMEM;
- * else what a callback returned.
+ * Return: 0; -EINVAL the range may not migrate, is not inside one mapping, the
+ * allocation is not as large, or a page frame number is not device memory;
+ * -EOPNOTSUPP a callback is missing; -ENOENT no mapping; -EBUSY not private
+ * anonymous memory, a page is pinned or on a device already, or a device page
+ * is in use; -EFAULT all is on a device already, a DMA mapping failed, or the
+ * address space is closed; -ENOMEM; else what a callback returned.
  */
 GPUSVM_API int
 drm_gpusvm_migrate_to_devmem(struct drm_gpusvm *gpusvm,
@@ -524,8 +525,9 @@ drm_gpusvm_migrate_to_devmem(struct drm_gpusvm *gpusvm,
  *
  * Context: May sleep.  The address space lock may be held, the notifier lock
  * not; not from a callback.
- * Return: 0 when no page belongs to it any more; -EBUSY pages are held;
- * -EFAULT the address space is closed; -ENOMEM; else what a callback returned.
+ * Return: 0 when no page belongs to it any more; -EBUSY pages are held, or it
+ * never was on the device; -EFAULT the address space is closed; -EINVAL a page
+ * frame number is not device memory; -ENOMEM; else what a callback returned.
  */
 GPUSVM_API int
 drm_gpusvm_evict_to_ram(struct drm_gpusvm_devmem *devmem_allocation);

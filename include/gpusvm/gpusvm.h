@@ -69,14 +69,15 @@ struct gpusvm_mm_opts {
  *	decides; later ones get the same object.
  *
  * A process has one mirrored address space; each successful open needs a
- * gpusvm_mm_close().  The first one starts the fault handler thread.
+ * gpusvm_mm_close().  The first one starts the fault handler: a thread per CPU,
+ * at least two and at most eight.
  *
  * Context: Any thread; may sleep.  Not from a callback.
  * Return: 0; -EINVAL for a bad argument; -EPERM or -ENOSYS if there is no
  * userfaultfd to be had, the log says what to change (sysctl
  * vm.unprivileged_userfaultfd, /dev/userfaultfd or the seccomp filter);
  * -EOPNOTSUPP if @opts asks for a technique that the kernel does not have;
- * -EAGAIN or -ENOMEM for lack of resources; -EBUSY while it is being closed.
+ * -EAGAIN or -ENOMEM for lack of resources.
  */
 GPUSVM_API int gpusvm_mm_open(struct mm_struct **mm,
 			      const struct gpusvm_mm_opts *opts)
@@ -92,9 +93,10 @@ GPUSVM_API int gpusvm_mm_open(struct mm_struct **mm,
  * -EFAULT.
  *
  * Context: May sleep.  Not from a callback, no lock of the library held.
- * Return: 0; -EBUSY if device pages are held, or what the copy callback
- * returned: these pages stay on the device, the address space stays open, and
- * the call may be repeated.
+ * Return: 0; -EINVAL if @mm is not open in this process; -EBUSY if device pages
+ * are held, -EFAULT if they could not be copied: these stay on the device, the
+ * address space stays open although its notifiers were told, and the call may
+ * be repeated.
  */
 GPUSVM_API int gpusvm_mm_close(struct mm_struct *mm);
 
@@ -111,7 +113,9 @@ GPUSVM_API unsigned long gpusvm_mm_features(const struct mm_struct *mm);
  * @mm: The address space
  *
  * When it returns, every event of a munmap(), mremap() or madvise() that
- * returned before has reached the invalidate callbacks.
+ * returned before has reached the invalidate callbacks.  Call it before work is
+ * sent to a device if memory has changed since: these calls return when the
+ * event was read, not when it was acted on.
  *
  * Context: May sleep and may run callbacks on the calling thread.  Not from a
  * callback, notifier lock not held.
@@ -183,7 +187,8 @@ GPUSVM_API int gpusvm_mm_get_stats(struct mm_struct *mm,
  * @size: Bytes; the end is rounded up to a page
  *
  * For everything that callbacks touch and that does not come from
- * gpusvm_alloc().  Excluded memory looks unmapped to the library: a device
+ * gpusvm_alloc(), and for the stacks of threads that call the library, if
+ * pointers into them are given to a device.  Excluded memory looks unmapped to the library: a device
  * fault in it gives -ENOENT, chunks stop at its edge.  Memory that is on a
  * device already is not brought home.
  *
@@ -241,8 +246,9 @@ enum gpusvm_log_level {
 /**
  * gpusvm_set_log() - Where messages go
  * @fn: Called with one line without a newline, or NULL to discard (default).
- *	Any thread may call it, also the fault handler: it must not touch
- *	memory that may be on a device; write(2) from its argument is safe
+ *	Any thread may call it, also the fault handler, with locks held: it
+ *	must not call the library nor touch memory that may be on a device;
+ *	write(2) of its argument is safe
  * @priv: Passed to @fn
  * @level: Least important level to pass on
  *

@@ -38,7 +38,7 @@ static int check(struct drm_gpusvm *gpusvm, struct drm_gpusvm_range *range,
 	if (!ops || !ops->populate_devmem_pfn || !ops->copy_to_devmem ||
 	    !ops->copy_to_ram)
 		return -EOPNOTSUPP;
-	if (devmem->size < end - start)
+	if (devmem->size != end - start)
 		return -EINVAL;
 	if (!gpusvm_mm_alive(gpusvm->mm))
 		return -EFAULT;

@@ -10,6 +10,7 @@
 #include "page.h"
 #include "page_size.h"
 #include "scan.h"
+#include "source.h"
 #include "sys.h"
 #include "vma.h"
 
@@ -41,6 +42,34 @@ static void note_system(const struct fault_in *fault, unsigned long addr,
 	}
 }
 
+/*
+ * A source that serves no faults of system calls does not serve those of
+ * madvise() either: give absent trapped pages their zeros before it.  The locks
+ * are those of the fault handler's look-up.
+ */
+static void fill_absent(const struct fault_in *fault, unsigned long start,
+			unsigned long end)
+{
+	struct mm_struct *mm = fault->mm;
+	unsigned int attempt = 0;
+	unsigned long addr;
+	int err = 0;
+
+	for (addr = start; addr < end && err != -ENOENT;) {
+		gpusvm_down_read(&mm->event_lock);
+		pthread_mutex_lock(&mm->pt_lock);
+		if (!gpusvm_devpt_get(&mm->pt, addr))
+			err = mm->source->ops->zero(mm->source, addr,
+						    fault->write);
+		pthread_mutex_unlock(&mm->pt_lock);
+		gpusvm_up_read(&mm->event_lock);
+		if (err == -EAGAIN)
+			gpusvm_handler_settle(mm, attempt++);
+		else
+			addr += PAGE_SIZE;
+	}
+}
+
 static int fault_in_system(const struct fault_in *fault, unsigned long start,
 			   unsigned long end)
 {
@@ -48,6 +77,8 @@ static int fault_in_system(const struct fault_in *fault, unsigned long start,
 	unsigned long addr, n;
 	int err;
 
+	if (!(fault->mm->features & GPUSVM_FEATURE_KERNEL_FAULTS))
+		fill_absent(fault, start, end);
 	do
 		err = gpusvm_sys_madvise(start, end - start,
 					 fault->write ? MADV_POPULATE_WRITE

@@ -16,13 +16,53 @@
 #include "page.h"
 #include "page_size.h"
 #include "sys.h"
-#include "vma.h"
-
-/* What is untrapped at once when it has no device memory. */
-#define UNTRAP_BLOCK (2ul << 20)
 
 /* Room for a driver's callbacks. */
 #define STACK_SIZE (1ul << 20)
+
+/*
+ * Batches of events are counted by the epoch in which they were read, so that
+ * who waits for those read so far need not keep out the next ones.
+ */
+static unsigned int epoch_enter(struct mm_struct *mm)
+{
+	struct handler *handler = &mm->handler;
+	unsigned int epoch;
+
+	pthread_mutex_lock(&handler->epoch_lock);
+	epoch = handler->epoch;
+	handler->in_epoch[epoch]++;
+	pthread_mutex_unlock(&handler->epoch_lock);
+	return epoch;
+}
+
+static void epoch_leave(struct mm_struct *mm, unsigned int epoch)
+{
+	struct handler *handler = &mm->handler;
+
+	pthread_mutex_lock(&handler->epoch_lock);
+	if (!--handler->in_epoch[epoch])
+		pthread_cond_broadcast(&handler->epoch_left);
+	pthread_mutex_unlock(&handler->epoch_lock);
+}
+
+void gpusvm_handler_wait(struct mm_struct *mm)
+{
+	struct handler *handler = &mm->handler;
+	unsigned int epoch;
+
+	pthread_mutex_lock(&handler->wait_lock);
+	/* Whoever has read a batch has entered the epoch when this is free. */
+	gpusvm_down_write(&mm->event_lock);
+	pthread_mutex_lock(&handler->epoch_lock);
+	epoch = handler->epoch;
+	handler->epoch = !epoch;
+	gpusvm_up_write(&mm->event_lock);
+	while (handler->in_epoch[epoch])
+		pthread_cond_wait(&handler->epoch_left, &handler->epoch_lock);
+	pthread_mutex_unlock(&handler->epoch_lock);
+	pthread_mutex_unlock(&handler->wait_lock);
+}
 
 /*
  * Read one batch and act on its events.  They are applied before anybody else
@@ -35,6 +75,7 @@ static int read_batch(struct mm_struct *mm, struct source_event *events,
 {
 	struct applied_event applied[SOURCE_BATCH];
 	int i, n, nfaults = 0, napplied = 0;
+	unsigned int epoch = 0;
 
 	gpusvm_down_write(&mm->event_lock);
 	n = mm->source->ops->read(mm->source, events);
@@ -46,13 +87,13 @@ static int read_batch(struct mm_struct *mm, struct source_event *events,
 					   &applied[napplied++]);
 	}
 	if (napplied)
-		gpusvm_down_read(&mm->finish_lock);
+		epoch = epoch_enter(mm);
 	gpusvm_up_write(&mm->event_lock);
 
 	for (i = 0; i < napplied; i++)
 		gpusvm_event_finish(mm, &applied[i]);
 	if (napplied)
-		gpusvm_up_read(&mm->finish_lock);
+		epoch_leave(mm, epoch);
 	*any = n > 0;
 	return nfaults;
 }
@@ -63,58 +104,10 @@ static void wake_page(struct mm_struct *mm, unsigned long addr)
 	mm->source->ops->wake(mm->source, addr, addr + PAGE_SIZE);
 }
 
-static bool has_device_pages(struct mm_struct *mm, unsigned long start,
-			     unsigned long end)
-{
-	bool found;
-
-	pthread_mutex_lock(&mm->pt_lock);
-	found = gpusvm_devpt_next(&mm->pt, start, end);
-	pthread_mutex_unlock(&mm->pt_lock);
-	return found;
-}
-
 /*
  * An absent page that is not on a device: memory that came home and was dropped
- * since, or lies beside device memory.  If there is none around it any more the
- * block need not be trapped; the way back to "watched" loses events, so it is
- * made while subscribers do not use the block.  -EEXIST if it stays trapped.
+ * since, or was never touched beside some that is on a device.
  */
-static int serve_by_untrapping(struct mm_struct *mm, unsigned long addr)
-{
-	struct mmu_notifier_range range = {
-		.mm = mm,
-		.start = ALIGN_DOWN(addr, UNTRAP_BLOCK),
-		.end = ALIGN_DOWN(addr, UNTRAP_BLOCK) + UNTRAP_BLOCK,
-		.flags = MMU_NOTIFIER_RANGE_BLOCKABLE,
-		.event = MMU_NOTIFY_CLEAR,
-	};
-	struct source *source = mm->source;
-	struct vma piece;
-	int err = -EEXIST;
-
-	if (gpusvm_vma_piece(mm, addr, &piece))
-		return -EEXIST;
-	range.start = max(range.start, piece.start);
-	range.end = min(range.end, piece.end);
-	if (has_device_pages(mm, range.start, range.end))
-		return -EEXIST;
-	gpusvm_notify_start(&range);
-	gpusvm_down_write(&mm->event_lock);
-	pthread_mutex_lock(&mm->pt_lock);
-	if (source->ops->settled(source))
-		err = -EAGAIN;
-	else if (!gpusvm_devpt_next(&mm->pt, range.start, range.end))
-		err = source->ops->untrap(source, range.start, range.end);
-	pthread_mutex_unlock(&mm->pt_lock);
-	gpusvm_up_write(&mm->event_lock);
-	gpusvm_notify_end(&range);
-	if (!err)
-		source->ops->wake(source, range.start, range.end);
-	return err;
-}
-
-/* The same for one page, beside pages that are on a device. */
 static int serve_absent(struct mm_struct *mm, const struct source_event *fault)
 {
 	int err;
@@ -124,6 +117,8 @@ static int serve_absent(struct mm_struct *mm, const struct source_event *fault)
 		return err;
 	if (err)
 		wake_page(mm, fault->start);
+	else
+		gpusvm_mm_count(&mm->stats.zero_faults, 1);
 	return 0;
 }
 
@@ -166,11 +161,15 @@ static void serve_device(struct mm_struct *mm,
 	case VM_FAULT_SIGBUS:
 		/*
 		 * The data stays on the device, and the next access tries
-		 * again; this one ends as the kernel's would.
+		 * again; this one ends as the kernel's would.  One in a system
+		 * call tries on until the copy works or the process is
+		 * killed: signals do not end it.
 		 */
-		log_error("CPU fault at %#lx: the driver's copy failed, "
-			  "SIGBUS for thread %d",
-			  fault->start, (int)fault->tid);
+		if (READ_ONCE(mm->handler.failed_at) != fault->start)
+			log_error("CPU fault at %#lx: it cannot come home, "
+				  "SIGBUS for thread %d",
+				  fault->start, (int)fault->tid);
+		WRITE_ONCE(mm->handler.failed_at, fault->start);
 		gpusvm_sys_send_sigbus(fault->tid, fault->start);
 		gpusvm_mm_wake_all(mm);
 		break;
@@ -215,13 +214,6 @@ static int serve_fault(struct mm_struct *mm, const struct source_event *fault)
 	const struct dev_pagemap_ops *ops;
 	int err;
 
-	if (!fault->protect &&
-	    !has_device_pages(mm, fault->start, fault->end)) {
-		gpusvm_mm_count(&mm->stats.zero_faults, 1);
-		err = serve_by_untrapping(mm, fault->start);
-		if (!err || err == -EAGAIN)
-			return err;
-	}
 	ops = look_up(mm, fault, &vmf, &err);
 	if (ops)
 		serve_device(mm, ops, &vmf, fault);
@@ -317,6 +309,14 @@ static int thread_start(struct mm_struct *mm, unsigned int i)
 	}
 	pthread_setname_np(handler->threads[i], "gpusvm-handler");
 	return 0;
+}
+
+void gpusvm_handler_init(struct handler *handler)
+{
+	*handler = (struct handler){ .stop_fd = -1 };
+	pthread_mutex_init(&handler->epoch_lock, NULL);
+	pthread_mutex_init(&handler->wait_lock, NULL);
+	pthread_cond_init(&handler->epoch_left, NULL);
 }
 
 int gpusvm_handler_start(struct mm_struct *mm)

@@ -23,6 +23,12 @@
  * @nthreads: How many
  * @stop_fd: eventfd that ends them
  * @retry_ns: When to let threads that wait for a fault try again, 0 for never
+ * @failed_at: Address of the last fault that could not be served
+ * @epoch_lock: Protects the following
+ * @epoch: 0 or 1: what a batch that is read now counts for
+ * @in_epoch: Batches read in each epoch and not finished
+ * @epoch_left: Signalled when one of these becomes 0
+ * @wait_lock: Held by the one thread that waits for an epoch
  */
 struct handler {
 	pthread_t threads[HANDLER_MAX];
@@ -30,8 +36,15 @@ struct handler {
 	unsigned int nthreads;
 	int stop_fd;
 	unsigned long retry_ns;
+	unsigned long failed_at;
+	pthread_mutex_t epoch_lock;
+	unsigned int epoch;
+	unsigned long in_epoch[2];
+	pthread_cond_t epoch_left;
+	pthread_mutex_t wait_lock;
 };
 
+void gpusvm_handler_init(struct handler *handler);
 int gpusvm_handler_start(struct mm_struct *mm);
 void gpusvm_handler_stop(struct mm_struct *mm);
 
@@ -41,5 +54,8 @@ void gpusvm_handler_stop(struct mm_struct *mm);
  * -EAGAIN from the source, any number of times.
  */
 void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt);
+
+/* Wait until every event that anyone has read before has been acted on. */
+void gpusvm_handler_wait(struct mm_struct *mm);
 
 #endif /* GPUSVM_MM_HANDLER_H */

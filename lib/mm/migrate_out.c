@@ -232,9 +232,7 @@ int gpusvm_migrate_out_commit(struct migration *m)
 	unsigned long i;
 	int err = 0;
 
-	if (!moved)
-		err = gpusvm_isolate_drop(m);
-	if (!err && !moved && !stayed(m))
+	if (!moved && (gpusvm_isolate_drop(m) || !stayed(m)))
 		err = -EBUSY;
 	if (err)
 		return err;

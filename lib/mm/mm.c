@@ -41,10 +41,10 @@ static void init_locks(struct mm_struct *mm)
 	gpusvm_init_rwsem(&mm->mmap_lock);
 	gpusvm_init_rwsem(&mm->alive_lock);
 	gpusvm_init_rwsem(&mm->event_lock);
-	gpusvm_init_rwsem(&mm->finish_lock);
 	mm->mmap_lock.dep_map.name = "mmap_lock";
 	pthread_mutex_init(&mm->pt_lock, NULL);
 	pthread_mutex_init(&mm->drop_lock, NULL);
+	pthread_mutex_init(&mm->staging.lock, NULL);
 	cond_init_monotonic(&mm->migrated);
 }
 
@@ -55,11 +55,12 @@ static struct mm_struct *mm_alloc(const struct gpusvm_mm_opts *opts)
 	if (!mm)
 		return NULL;
 	kref_init(&mm->count);
-	init_locks(mm);
+	gpusvm_handler_init(&mm->handler);
 	gpusvm_notifiers_init(&mm->notifiers);
 	gpusvm_staging_init(&mm->staging, opts->staging_bytes
 						  ? opts->staging_bytes
 						  : STAGING_DEFAULT);
+	init_locks(mm);
 	mm->technique = opts->technique;
 	return mm;
 }
@@ -270,28 +271,32 @@ static int close_last(struct mm_struct *mm)
 	return 0;
 }
 
-int gpusvm_mm_close(struct mm_struct *mm)
+static int close_current(struct mm_struct *mm)
 {
-	int err = 0;
+	int err;
 
-	if (!mm)
+	/* A child's copy of its parent's, or closed once too often. */
+	if (!mm || mm != current_mm)
 		return -EINVAL;
-	pthread_mutex_lock(&current_lock);
-	if (mm != current_mm) {
-		/* A child's copy of its parent's, or closed once too often. */
-		pthread_mutex_unlock(&current_lock);
-		return -EINVAL;
-	}
 	if (mm->users > 1) {
 		mm->users--;
-	} else {
-		err = close_last(mm);
-		if (!err)
-			current_mm = NULL;
+		return 0;
 	}
+	err = close_last(mm);
+	if (err)
+		return err;
+	current_mm = NULL;
+	gpusvm_mm_drop(mm);
+	return 0;
+}
+
+int gpusvm_mm_close(struct mm_struct *mm)
+{
+	int err;
+
+	pthread_mutex_lock(&current_lock);
+	err = close_current(mm);
 	pthread_mutex_unlock(&current_lock);
-	if (!err && !gpusvm_mm_alive(mm))
-		gpusvm_mm_drop(mm);
 	return err;
 }
 
@@ -388,11 +393,7 @@ void gpusvm_mm_sync(struct mm_struct *mm)
 	if (!mm || !gpusvm_mm_pin(mm))
 		return;
 	gpusvm_handler_settle(mm, 0);
-	/* What another thread has read it may still be acting on. */
-	gpusvm_down_write(&mm->event_lock);
-	gpusvm_up_write(&mm->event_lock);
-	gpusvm_down_write(&mm->finish_lock);
-	gpusvm_up_write(&mm->finish_lock);
+	gpusvm_handler_wait(mm);
 	gpusvm_mm_unpin(mm);
 }
 

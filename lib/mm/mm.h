@@ -10,7 +10,8 @@
  *			them to the device page table, for reading to do what
  *			must not be overtaken by an event
  *	pt_lock		the device page table
- * Callbacks run with none of the last two held.
+ * Callbacks run with none of the last two held, but for copy_to_ram for the child
+ * of a bare clone(): with event_lock.
  */
 #ifndef GPUSVM_MM_MM_H
 #define GPUSVM_MM_MM_H
@@ -42,8 +43,6 @@ struct source;
  * @drop_lock: Held by the one thread that drops CPU copies of pages
  * @drop_start: The interval whose removal it will be told of by an event;
  * @drop_end: both 0 if that event came; under @event_lock for writing
- * @finish_lock: Held for reading from the time an event is read until it has
- *	been acted on
  * @forking: Between the handlers of pthread_atfork(): who subscribes knows
  * @fork_buffer: Private memory for FORK_BATCH pages on their way to a child
  * @wake_end: End of the addresses that the source accepts
@@ -69,7 +68,6 @@ struct mm_struct {
 	pthread_mutex_t drop_lock;
 	unsigned long drop_start;
 	unsigned long drop_end;
-	struct rw_semaphore finish_lock;
 	bool forking;
 	unsigned long fork_buffer;
 	unsigned long wake_end;

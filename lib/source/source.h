@@ -59,7 +59,6 @@ struct source;
  *	if there is none; never waits
  * @watch: Watch [start, end); -EINVAL if this kind of memory cannot be
  * @trap: Trap [start, end)
- * @untrap: Back to watched; no event is told of a change in between
  * @settled: 0 if every change that began has been read and its originator has
  *	gone on, else -EAGAIN
  * @wake: Let threads that wait in [start, end) touch their page again
@@ -86,8 +85,6 @@ struct source_ops {
 		     unsigned long end);
 	int (*trap)(struct source *source, unsigned long start,
 		    unsigned long end);
-	int (*untrap)(struct source *source, unsigned long start,
-		      unsigned long end);
 	int (*settled)(struct source *source);
 	int (*wake)(struct source *source, unsigned long start,
 		    unsigned long end);

@@ -102,20 +102,6 @@ static int uffd_trap(struct source *source, unsigned long start,
 }
 
 /*
- * Registering with fewer modes than before returns 0 and changes nothing (seen
- * on 6.18), so the way down is through unregistered.
- */
-static int uffd_untrap(struct source *source, unsigned long start,
-		       unsigned long end)
-{
-	struct uffdio_range range = { .start = start, .len = end - start };
-	int err;
-
-	err = gpusvm_sys_uffd_unregister(source->fd, &range);
-	return err ? err : uffd_watch(source, start, end);
-}
-
-/*
  * The kernel looks for pending events before it looks at the arguments: an
  * empty range is -EINVAL when there are none.
  */
@@ -282,7 +268,6 @@ static const struct source_ops uffd_ops = {
 	.read = uffd_read,
 	.watch = uffd_watch,
 	.trap = uffd_trap,
-	.untrap = uffd_untrap,
 	.settled = uffd_settled,
 	.wake = uffd_wake,
 	.zero = uffd_zero,

@@ -61,12 +61,16 @@ static int open_fd(unsigned long *features)
 			    "access to /dev/userfaultfd)");
 		return fd;
 	}
+	if (err != -EPERM && err != -ENOSYS) {
+		log_error("no userfaultfd: error %d", -err);
+		return err;
+	}
 	log_error("no userfaultfd (error %d): set sysctl "
 		  "vm.unprivileged_userfaultfd=1, or allow access to "
 		  "/dev/userfaultfd, or allow userfaultfd in the seccomp "
 		  "filter of this container",
 		  -err);
-	return err == -ENOSYS ? -ENOSYS : -EPERM;
+	return err;
 }
 
 /*
