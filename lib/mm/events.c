@@ -15,6 +15,7 @@
 #include "events.h"
 #include "log.h"
 #include "migration.h"
+#include "mm.h"
 #include "page.h"
 #include "page_size.h"
 

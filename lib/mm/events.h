@@ -6,8 +6,11 @@
 #ifndef GPUSVM_MM_EVENTS_H
 #define GPUSVM_MM_EVENTS_H
 
-#include "mm.h"
+#include <gpusvm/kernel.h>
+
 #include "source.h"
+
+struct page;
 
 /**
  * struct applied_event - An event whose effect on the table is made

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "compiler.h"
+#include "handler.h"
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"

@@ -14,6 +14,7 @@
 #include "events.h"
 #include "log.h"
 #include "migration.h"
+#include "mm.h"
 #include "page.h"
 #include "page_size.h"
 #include "sys.h"

@@ -13,6 +13,7 @@
 #include "events.h"
 #include "log.h"
 #include "migration.h"
+#include "mm.h"
 #include "page.h"
 #include "page_size.h"
 #include "sys.h"
@@ -20,62 +21,102 @@
 /* Room for a driver's callbacks. */
 #define STACK_SIZE (1ul << 20)
 
-/*
- * Batches of events are counted by the epoch in which they were read, so that
- * who waits for those read so far need not keep out the next ones.
- */
-static unsigned int epoch_enter(struct mm_struct *mm)
+static bool push_job(struct handler *handler, const struct job *job)
 {
-	struct handler *handler = &mm->handler;
-	unsigned int epoch;
+	bool pushed;
 
-	pthread_mutex_lock(&handler->epoch_lock);
-	epoch = handler->epoch;
-	handler->in_epoch[epoch]++;
-	pthread_mutex_unlock(&handler->epoch_lock);
-	return epoch;
+	pthread_mutex_lock(&handler->lock);
+	pushed = handler->njobs < HANDLER_JOBS;
+	if (pushed)
+		handler->jobs[(handler->first + handler->njobs++) %
+			      HANDLER_JOBS] = *job;
+	pthread_mutex_unlock(&handler->lock);
+	return pushed;
 }
 
-static void epoch_leave(struct mm_struct *mm, unsigned int epoch)
+/* Take a job, if there is one and another thread is left to read. */
+static bool take_job(struct handler *handler, struct job *job)
 {
-	struct handler *handler = &mm->handler;
+	bool taken;
 
-	pthread_mutex_lock(&handler->epoch_lock);
-	if (!--handler->in_epoch[epoch])
-		pthread_cond_broadcast(&handler->epoch_left);
-	pthread_mutex_unlock(&handler->epoch_lock);
+	pthread_mutex_lock(&handler->lock);
+	taken = handler->njobs && handler->working + 1 < handler->nthreads;
+	if (taken) {
+		*job = handler->jobs[handler->first];
+		handler->first = (handler->first + 1) % HANDLER_JOBS;
+		handler->njobs--;
+		handler->working++;
+	}
+	pthread_mutex_unlock(&handler->lock);
+	return taken;
+}
+
+static void end_job(struct handler *handler)
+{
+	pthread_mutex_lock(&handler->lock);
+	handler->working--;
+	pthread_mutex_unlock(&handler->lock);
+}
+
+/*
+ * Events are counted by the epoch in which they were read, so that who waits
+ * for those read so far need not keep out the next ones.
+ */
+static void finish_event(struct mm_struct *mm, struct job *job)
+{
+	struct handler *handler = mm->handler;
+
+	gpusvm_event_finish(mm, &job->applied);
+	pthread_mutex_lock(&handler->lock);
+	if (!--handler->in_epoch[job->epoch])
+		pthread_cond_broadcast(&handler->done);
+	pthread_mutex_unlock(&handler->lock);
 }
 
 void gpusvm_handler_wait(struct mm_struct *mm)
 {
-	struct handler *handler = &mm->handler;
+	struct handler *handler = mm->handler;
 	unsigned int epoch;
 
 	pthread_mutex_lock(&handler->wait_lock);
-	/* Whoever has read a batch has entered the epoch when this is free. */
+	/* Whoever has read an event has counted it when this is free. */
 	gpusvm_down_write(&mm->event_lock);
-	pthread_mutex_lock(&handler->epoch_lock);
+	pthread_mutex_lock(&handler->lock);
 	epoch = handler->epoch;
 	handler->epoch = !epoch;
 	gpusvm_up_write(&mm->event_lock);
 	while (handler->in_epoch[epoch])
-		pthread_cond_wait(&handler->epoch_left, &handler->epoch_lock);
-	pthread_mutex_unlock(&handler->epoch_lock);
+		pthread_cond_wait(&handler->done, &handler->lock);
+	pthread_mutex_unlock(&handler->lock);
 	pthread_mutex_unlock(&handler->wait_lock);
 }
 
+/* Under event_lock. */
+static void queue_event(struct mm_struct *mm, const struct source_event *event)
+{
+	struct handler *handler = mm->handler;
+	struct job job = { .ops = NULL };
+
+	gpusvm_event_apply(mm, event, &job.applied);
+	pthread_mutex_lock(&handler->lock);
+	job.epoch = handler->epoch;
+	handler->in_epoch[job.epoch]++;
+	pthread_mutex_unlock(&handler->lock);
+	/* A full queue is no reason to forget one. */
+	if (!push_job(handler, &job))
+		finish_event(mm, &job);
+}
+
 /*
- * Read one batch and act on its events.  They are applied before anybody else
- * can read the next ones, so in their order; faults that a read returns ahead of
+ * Read one batch and apply its events to the table before anybody else can
+ * read the next ones, so in their order; faults that a read returns ahead of
  * older events find the events applied.  The faults are left in @events, their
  * number is returned; *@any says whether there was anything.
  */
 static int read_batch(struct mm_struct *mm, struct source_event *events,
 		      bool *any)
 {
-	struct applied_event applied[SOURCE_BATCH];
-	int i, n, nfaults = 0, napplied = 0;
-	unsigned int epoch = 0;
+	int i, n, nfaults = 0;
 
 	gpusvm_down_write(&mm->event_lock);
 	n = mm->source->ops->read(mm->source, events);
@@ -83,17 +124,9 @@ static int read_batch(struct mm_struct *mm, struct source_event *events,
 		if (events[i].type == SOURCE_FAULT)
 			events[nfaults++] = events[i];
 		else
-			gpusvm_event_apply(mm, &events[i],
-					   &applied[napplied++]);
+			queue_event(mm, &events[i]);
 	}
-	if (napplied)
-		epoch = epoch_enter(mm);
 	gpusvm_up_write(&mm->event_lock);
-
-	for (i = 0; i < napplied; i++)
-		gpusvm_event_finish(mm, &applied[i]);
-	if (napplied)
-		epoch_leave(mm, epoch);
 	*any = n > 0;
 	return nfaults;
 }
@@ -144,19 +177,23 @@ static void retry_at(struct handler *handler, unsigned long ns)
 		;
 }
 
-static void serve_device(struct mm_struct *mm,
-			 const struct dev_pagemap_ops *ops,
-			 struct vm_fault *vmf, const struct source_event *fault)
+static void serve_device(struct mm_struct *mm, struct job *job)
 {
-	switch (ops->migrate_to_ram(vmf)) {
+	struct vm_fault vmf = {
+		.mm = mm,
+		.address = job->fault.start,
+		.zone_device_data = job->zone_device_data,
+	};
+
+	switch (job->ops->migrate_to_ram(&vmf)) {
 	case VM_FAULT_DONE:
-		wake_page(mm, fault->start);
+		wake_page(mm, vmf.address);
 		gpusvm_mm_count(&mm->stats.cpu_faults, 1);
 		break;
 	case VM_FAULT_RETRY:
 	case VM_FAULT_TIMESLICE:
-		if (vmf->retry_ns)
-			retry_at(&mm->handler, vmf->retry_ns);
+		if (vmf.retry_ns)
+			retry_at(mm->handler, vmf.retry_ns);
 		break;
 	case VM_FAULT_SIGBUS:
 		/*
@@ -165,72 +202,103 @@ static void serve_device(struct mm_struct *mm,
 		 * call tries on until the copy works or the process is
 		 * killed: signals do not end it.
 		 */
-		if (READ_ONCE(mm->handler.failed_at) != fault->start)
+		if (READ_ONCE(mm->handler->failed_at) != vmf.address)
 			log_error("CPU fault at %#lx: it cannot come home, "
 				  "SIGBUS for thread %d",
-				  fault->start, (int)fault->tid);
-		WRITE_ONCE(mm->handler.failed_at, fault->start);
-		gpusvm_sys_send_sigbus(fault->tid, fault->start);
+				  vmf.address, (int)job->fault.tid);
+		WRITE_ONCE(mm->handler->failed_at, vmf.address);
+		gpusvm_sys_send_sigbus(job->fault.tid, vmf.address);
 		gpusvm_mm_wake_all(mm);
 		break;
 	}
-	ops->put(vmf->zone_device_data);
+	job->ops->put(job->zone_device_data);
+}
+
+static void do_job(struct mm_struct *mm, struct job *job)
+{
+	if (job->ops)
+		serve_device(mm, job);
+	else
+		finish_event(mm, job);
+}
+
+static void do_jobs(struct mm_struct *mm)
+{
+	struct job job;
+
+	while (take_job(mm->handler, &job)) {
+		do_job(mm, &job);
+		end_job(mm->handler);
+	}
 }
 
 /*
  * Find out what stands at the address.  What is decided under these locks is
  * overtaken neither by an event nor by a migration to the device, which enters
- * its pages under pt_lock.  Fills @vmf and returns the operations if a device
- * page does; otherwise the fault is served, or *@err is -EAGAIN.
+ * its pages under pt_lock.  1 if a device page does: @job is to be done; 0 if
+ * the fault is served; -EAGAIN if the source must settle first.
  */
-static const struct dev_pagemap_ops *look_up(struct mm_struct *mm,
-					     const struct source_event *fault,
-					     struct vm_fault *vmf, int *err)
+static int look_up(struct mm_struct *mm, struct job *job)
 {
-	const struct dev_pagemap_ops *ops = NULL;
+	const struct source_event *fault = &job->fault;
 	struct page *page;
+	int result = 0;
 
-	*err = 0;
 	gpusvm_down_read(&mm->event_lock);
 	pthread_mutex_lock(&mm->pt_lock);
 	page = gpusvm_devpt_get(&mm->pt, fault->start);
 	if (!page) {
-		*err = fault->protect ? serve_protected(mm, fault)
-				      : serve_absent(mm, fault);
+		result = fault->protect ? serve_protected(mm, fault)
+					: serve_absent(mm, fault);
 	} else if (!page->migration) {
-		ops = page->pgmap->ops;
-		vmf->zone_device_data = page->zone_device_data;
-		ops->get(vmf->zone_device_data);
+		job->ops = page->pgmap->ops;
+		job->zone_device_data = page->zone_device_data;
+		job->ops->get(job->zone_device_data);
+		result = 1;
 	} /* else who migrates it wakes the thread afterwards */
 	pthread_mutex_unlock(&mm->pt_lock);
 	gpusvm_up_read(&mm->event_lock);
-	return ops;
+	return result;
 }
 
-/* -EAGAIN if the source must settle first. */
-static int serve_fault(struct mm_struct *mm, const struct source_event *fault)
-{
-	struct vm_fault vmf = { .mm = mm, .address = fault->start };
-	const struct dev_pagemap_ops *ops;
-	int err;
+/* How soon a fault that found the queue full is retried. */
+#define FULL_RETRY_NS (1000ul * 1000)
 
-	ops = look_up(mm, fault, &vmf, &err);
-	if (ops)
-		serve_device(mm, ops, &vmf, fault);
-	return err;
+static void serve_fault(struct mm_struct *mm, const struct source_event *fault)
+{
+	struct job job = { .fault = *fault };
+	unsigned int attempt = 0;
+	int result;
+
+	while ((result = look_up(mm, &job)) == -EAGAIN)
+		gpusvm_handler_settle(mm, attempt++);
+	if (!result || push_job(mm->handler, &job))
+		return;
+	job.ops->put(job.zone_device_data);
+	retry_at(mm->handler, gpusvm_sys_now_ns() + FULL_RETRY_NS);
+}
+
+static void wake_handlers(struct handler *handler)
+{
+	unsigned long one = 1;
+
+	gpusvm_sys_write(handler->wake_fd, &one, sizeof(one));
 }
 
 void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt)
 {
 	struct source_event events[SOURCE_BATCH];
-	bool any = true;
+	bool any = true, found = false;
 	int i, n;
 
 	while (any) {
 		n = read_batch(mm, events, &any);
 		for (i = 0; i < n; i++)
 			wake_page(mm, events[i].start);
+		found |= any;
 	}
+	if (found)
+		wake_handlers(mm->handler);
 	/* The originator of an event has to run before the source settles. */
 	if (attempt < 16)
 		gpusvm_sys_yield();
@@ -241,31 +309,28 @@ void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt)
 static void serve(struct mm_struct *mm)
 {
 	struct source_event events[SOURCE_BATCH];
-	unsigned int attempt;
 	bool any = true;
 	int i, n;
 
 	while (any) {
 		n = read_batch(mm, events, &any);
-		for (i = 0; i < n; i++) {
-			attempt = 0;
-			while (serve_fault(mm, &events[i]) == -EAGAIN)
-				gpusvm_handler_settle(mm, attempt++);
-		}
+		for (i = 0; i < n; i++)
+			serve_fault(mm, &events[i]);
+		do_jobs(mm);
 	}
 }
 
 /* Nanoseconds until faults are to be retried; -1 for never. */
 static long retry_timeout(struct mm_struct *mm)
 {
-	unsigned long now, at = READ_ONCE(mm->handler.retry_ns);
+	unsigned long now, at = READ_ONCE(mm->handler->retry_ns);
 
 	if (!at)
 		return -1;
 	now = gpusvm_sys_now_ns();
 	if (now < at)
 		return (long)(at - now);
-	if (__atomic_compare_exchange_n(&mm->handler.retry_ns, &at, 0, false,
+	if (__atomic_compare_exchange_n(&mm->handler->retry_ns, &at, 0, false,
 					__ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		gpusvm_mm_wake_all(mm);
 	return 0;
@@ -274,21 +339,26 @@ static long retry_timeout(struct mm_struct *mm)
 static void *handler_main(void *arg)
 {
 	struct mm_struct *mm = arg;
+	struct handler *handler = mm->handler;
 	struct pollfd fds[] = {
 		{ .fd = mm->source->fd, .events = POLLIN },
-		{ .fd = mm->handler.stop_fd, .events = POLLIN },
+		{ .fd = handler->wake_fd, .events = POLLIN },
 	};
+	unsigned long count;
 
-	while (!(fds[1].revents & POLLIN)) {
+	while (!READ_ONCE(handler->stop)) {
 		serve(mm);
 		gpusvm_sys_poll(fds, ARRAY_SIZE(fds), retry_timeout(mm));
+		if ((fds[1].revents & POLLIN) && !READ_ONCE(handler->stop))
+			gpusvm_sys_read(handler->wake_fd, &count,
+					sizeof(count));
 	}
 	return NULL;
 }
 
 static int thread_start(struct mm_struct *mm, unsigned int i)
 {
-	struct handler *handler = &mm->handler;
+	struct handler *handler = mm->handler;
 	sigset_t all, old;
 	pthread_attr_t attr;
 	int err;
@@ -311,47 +381,57 @@ static int thread_start(struct mm_struct *mm, unsigned int i)
 	return 0;
 }
 
-void gpusvm_handler_init(struct handler *handler)
+struct handler *gpusvm_handler_create(void)
 {
-	*handler = (struct handler){ .stop_fd = -1 };
-	pthread_mutex_init(&handler->epoch_lock, NULL);
+	struct handler *handler = gpusvm_alloc(sizeof(*handler));
+
+	if (!handler)
+		return NULL;
+	handler->wake_fd = -1;
+	pthread_mutex_init(&handler->lock, NULL);
 	pthread_mutex_init(&handler->wait_lock, NULL);
-	pthread_cond_init(&handler->epoch_left, NULL);
+	pthread_cond_init(&handler->done, NULL);
+	return handler;
 }
 
 int gpusvm_handler_start(struct mm_struct *mm)
 {
-	struct handler *handler = &mm->handler;
+	struct handler *handler = mm->handler;
 	unsigned int i, n;
 	int err;
 
-	handler->stop_fd = gpusvm_sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (handler->stop_fd < 0)
-		return handler->stop_fd;
-	n = gpusvm_sys_ncpus();
-	n = min(max(n, 2u), (unsigned int)HANDLER_MAX);
+	handler->wake_fd = gpusvm_sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (handler->wake_fd < 0)
+		return handler->wake_fd;
+	/* Two for jobs and one to read, at least. */
+	n = min(max(gpusvm_sys_ncpus(), 2u) + 1, (unsigned int)HANDLER_MAX);
 	for (i = 0; i < n; i++) {
 		err = thread_start(mm, i);
 		if (err) {
 			gpusvm_handler_stop(mm);
 			return err;
 		}
+		pthread_mutex_lock(&handler->lock);
 		handler->nthreads++;
+		pthread_mutex_unlock(&handler->lock);
 	}
 	return 0;
 }
 
 void gpusvm_handler_stop(struct mm_struct *mm)
 {
-	struct handler *handler = &mm->handler;
-	unsigned long one = 1;
+	struct handler *handler = mm->handler;
 	unsigned int i;
 
-	gpusvm_sys_write(handler->stop_fd, &one, sizeof(one));
+	WRITE_ONCE(handler->stop, true);
+	wake_handlers(handler);
 	for (i = 0; i < handler->nthreads; i++) {
 		pthread_join(handler->threads[i], NULL);
 		gpusvm_free_pages(handler->stacks[i], STACK_SIZE);
 	}
+	/* Room for whoever takes what they left. */
+	handler->nthreads = 2;
+	do_jobs(mm);
 	handler->nthreads = 0;
-	gpusvm_sys_close(handler->stop_fd);
+	gpusvm_sys_close(handler->wake_fd);
 }

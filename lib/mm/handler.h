@@ -3,8 +3,10 @@
  * The fault handler: threads that read the source, act on events and serve
  * CPU faults.
  *
- * There are at least two: while one waits in an invalidate callback for a
- * device to stop, that device may itself wait in a fault.
+ * Some of that is quick, and some waits for others: an invalidate callback for
+ * a device to stop, which may itself wait in a fault.  What may wait is a job
+ * in a queue.  Every thread takes jobs, but never all at once: one is always
+ * left to read and to do what is quick.
  *
  * They allocate nothing and touch no memory that may migrate.
  */
@@ -14,42 +16,75 @@
 #include <gpusvm/kernel.h>
 #include <pthread.h>
 
+#include "events.h"
+
 #define HANDLER_MAX 8
+#define HANDLER_JOBS 256
+
+struct dev_pagemap_ops;
+
+/**
+ * struct job - What may wait
+ * @ops: For a fault: operations of the device page, else NULL
+ * @zone_device_data: For a fault: the page's allocation, with a reference
+ * @fault: For a fault: what the source told
+ * @applied: For an event: what is left to be done
+ * @epoch: For an event: when it was read
+ */
+struct job {
+	const struct dev_pagemap_ops *ops;
+	void *zone_device_data;
+	struct source_event fault;
+	struct applied_event applied;
+	unsigned int epoch;
+};
 
 /**
  * struct handler - The threads and how to reach them
  * @threads: The threads
  * @stacks: Their stacks, private memory
  * @nthreads: How many
- * @stop_fd: eventfd that ends them
+ * @wake_fd: eventfd that makes them look at the queue
+ * @stop: They are to end; atomic
  * @retry_ns: When to let threads that wait for a fault try again, 0 for never
  * @failed_at: Address of the last fault that could not be served
- * @epoch_lock: Protects the following
- * @epoch: 0 or 1: what a batch that is read now counts for
- * @in_epoch: Batches read in each epoch and not finished
- * @epoch_left: Signalled when one of these becomes 0
+ * @lock: Protects the following
+ * @done: Signalled when the last event of an epoch is done
+ * @jobs: Queue, a ring
+ * @first: The oldest job
+ * @njobs: How many there are
+ * @working: Threads that are at a job
+ * @epoch: 0 or 1: what an event that is read now counts for
+ * @in_epoch: Events read in each epoch and not done
  * @wait_lock: Held by the one thread that waits for an epoch
  */
 struct handler {
 	pthread_t threads[HANDLER_MAX];
 	void *stacks[HANDLER_MAX];
 	unsigned int nthreads;
-	int stop_fd;
+	int wake_fd;
+	bool stop;
 	unsigned long retry_ns;
 	unsigned long failed_at;
-	pthread_mutex_t epoch_lock;
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	struct job jobs[HANDLER_JOBS];
+	unsigned int first;
+	unsigned int njobs;
+	unsigned int working;
 	unsigned int epoch;
 	unsigned long in_epoch[2];
-	pthread_cond_t epoch_left;
 	pthread_mutex_t wait_lock;
 };
 
-void gpusvm_handler_init(struct handler *handler);
+/* NULL without memory; freed by gpusvm_free(). */
+struct handler *gpusvm_handler_create(void);
+
 int gpusvm_handler_start(struct mm_struct *mm);
 void gpusvm_handler_stop(struct mm_struct *mm);
 
 /*
- * Read what the source has and act on the events, on the calling thread;
+ * Read what the source has, on the calling thread, and leave it to the handler;
  * threads that wait in a fault are let go to ask again.  For a thread that got
  * -EAGAIN from the source, any number of times.
  */

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "compiler.h"
+#include "handler.h"
 #include "migration.h"
 #include "mm.h"
 #include "page.h"

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "compiler.h"
+#include "handler.h"
 #include "log.h"
 #include "mm.h"
 #include "page.h"

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "compiler.h"
+#include "handler.h"
 #include "isolate.h"
 #include "mm.h"
 #include "page.h"

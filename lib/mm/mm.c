@@ -9,6 +9,7 @@
 #include "alloc.h"
 #include "compiler.h"
 #include "exclude.h"
+#include "handler.h"
 #include "lockdep.h"
 #include "log.h"
 #include "page_size.h"
@@ -54,8 +55,12 @@ static struct mm_struct *mm_alloc(const struct gpusvm_mm_opts *opts)
 
 	if (!mm)
 		return NULL;
+	mm->handler = gpusvm_handler_create();
+	if (!mm->handler) {
+		gpusvm_free(mm);
+		return NULL;
+	}
 	kref_init(&mm->count);
-	gpusvm_handler_init(&mm->handler);
 	gpusvm_notifiers_init(&mm->notifiers);
 	gpusvm_staging_init(&mm->staging, opts->staging_bytes
 						  ? opts->staging_bytes
@@ -200,7 +205,7 @@ static int open_current(const struct gpusvm_mm_opts *opts)
 		return -ENOMEM;
 	err = mm_start(mm);
 	if (err) {
-		gpusvm_free(mm);
+		gpusvm_mm_drop(mm);
 		return err;
 	}
 	WRITE_ONCE(mm->users, 1);
@@ -331,7 +336,7 @@ void gpusvm_mm_current_forget(void)
 	WRITE_ONCE(mm->users, 0);
 	init_locks(mm);
 	gpusvm_notifiers_reset(&mm->notifiers);
-	gpusvm_sys_close(mm->handler.stop_fd);
+	gpusvm_sys_close(mm->handler->wake_fd);
 	mm->source->ops->close(mm->source);
 	gpusvm_scan_close(mm);
 	gpusvm_vma_close(mm);
@@ -344,7 +349,11 @@ void gpusvm_mm_grab(struct mm_struct *mm)
 
 static void mm_release(struct kref *count)
 {
-	gpusvm_free(gpusvm_container_of(count, struct mm_struct, count));
+	struct mm_struct *mm =
+		gpusvm_container_of(count, struct mm_struct, count);
+
+	gpusvm_free(mm->handler);
+	gpusvm_free(mm);
 }
 
 void gpusvm_mm_drop(struct mm_struct *mm)

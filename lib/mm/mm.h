@@ -20,10 +20,10 @@
 #include <pthread.h>
 
 #include "devpt.h"
-#include "handler.h"
 #include "interval_notifier.h"
 #include "staging.h"
 
+struct handler;
 struct source;
 
 /* Pages copied to a child at a time. */
@@ -78,7 +78,7 @@ struct mm_struct {
 	int pagemap_fd;
 	struct interval_notifiers notifiers;
 	struct staging staging;
-	struct handler handler;
+	struct handler *handler;
 	struct gpusvm_stats stats;
 };
 
