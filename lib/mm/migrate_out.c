@@ -24,18 +24,33 @@
 /* How often changes elsewhere may get in the way of write-protection. */
 #define PROTECT_ATTEMPTS 1000
 
+/* How long to wait for another migration of the same memory. */
+#define WAIT_NS (1000ul * 1000)
+#define WAIT_ATTEMPTS 1000
+
 static unsigned long end_of(const struct migration *m)
 {
 	return m->start + (m->npages << PAGE_SHIFT);
 }
 
-static unsigned long count_entries(const struct migration *m)
+/*
+ * 0 if nothing of the range is on a device; -EFAULT if all is, -EBUSY if some;
+ * -EAGAIN if some is on its way.
+ */
+static int check_entries(const struct migration *m)
 {
 	unsigned long addr, n = 0;
+	struct page *page;
 
-	for (addr = m->start; addr < end_of(m); addr += PAGE_SIZE)
-		n += gpusvm_devpt_get(&m->mm->pt, addr) != NULL;
-	return n;
+	for (addr = m->start; addr < end_of(m); addr += PAGE_SIZE) {
+		page = gpusvm_devpt_get(&m->mm->pt, addr);
+		if (page && page->migration)
+			return -EAGAIN;
+		n += page != NULL;
+	}
+	if (!n)
+		return 0;
+	return n == m->npages ? -EFAULT : -EBUSY;
 }
 
 static void clear_entries(struct migration *m)
@@ -56,13 +71,11 @@ static void clear_entries(struct migration *m)
 static int set_entries(struct migration *m)
 {
 	struct mm_struct *mm = m->mm;
-	unsigned long i, n;
-	int err = 0;
+	unsigned long i;
+	int err;
 
 	pthread_mutex_lock(&mm->pt_lock);
-	n = count_entries(m);
-	if (n)
-		err = n == m->npages ? -EFAULT : -EBUSY;
+	err = check_entries(m);
 	for (i = 0; i < m->npages && !err; i++) {
 		m->pages[i]->migration = m;
 		err = gpusvm_devpt_set(&mm->pt, m->start + (i << PAGE_SHIFT),
@@ -75,6 +88,23 @@ static int set_entries(struct migration *m)
 }
 
 /*
+ * The CPU goes on as soon as its page is home, while the last entries of that
+ * migration are still being cleared.
+ */
+static void wait_for_migration(struct mm_struct *mm)
+{
+	unsigned long at_ns = gpusvm_sys_now_ns() + WAIT_NS;
+	struct timespec at = {
+		.tv_sec = (time_t)(at_ns / 1000000000),
+		.tv_nsec = (long)(at_ns % 1000000000),
+	};
+
+	pthread_mutex_lock(&mm->pt_lock);
+	pthread_cond_timedwait(&mm->migrated, &mm->pt_lock, &at);
+	pthread_mutex_unlock(&mm->pt_lock);
+}
+
+/*
  * Trap the range and enter its pages at a moment at which no change of the
  * mapping is under way: every later change then raises an event for what is
  * mapped there now.  Returns with event_lock held for reading, unless it fails.
@@ -83,7 +113,7 @@ static int enter(struct migration *m)
 {
 	struct mm_struct *mm = m->mm;
 	struct source *source = mm->source;
-	unsigned int attempt = 0;
+	unsigned int attempt = 0, waits = 0;
 	int err;
 
 	for (;;) {
@@ -94,6 +124,11 @@ static int enter(struct migration *m)
 			break;
 		}
 		err = set_entries(m);
+		if (err == -EAGAIN && waits++ < WAIT_ATTEMPTS) {
+			gpusvm_up_read(&mm->event_lock);
+			wait_for_migration(mm);
+			continue;
+		}
 		if (err)
 			break;
 		if (!source->ops->settled(source))
@@ -103,7 +138,7 @@ static int enter(struct migration *m)
 		gpusvm_handler_settle(mm, attempt++);
 	}
 	gpusvm_up_read(&mm->event_lock);
-	return err;
+	return err == -EAGAIN ? -EBUSY : err;
 }
 
 /*

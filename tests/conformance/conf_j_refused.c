@@ -64,8 +64,7 @@ static void conf_112_callback_missing(void **state)
 	struct fake_driver *d = fake_driver_create(NULL);
 	unsigned char *mem = test_map(2 * SZ_64K, SZ_64K);
 	struct drm_gpusvm_range *range = fake_range_at(d, mem, SZ_64K);
-	struct drm_gpusvm_range *gone =
-		fake_range_at(d, mem + SZ_64K, SZ_64K);
+	struct drm_gpusvm_range *gone = fake_range_at(d, mem + SZ_64K, SZ_64K);
 	struct drm_gpusvm_devmem_ops ops[3];
 	unsigned int i;
 

@@ -96,8 +96,8 @@ static void migrate_all_the_time(struct counting *c)
 	unsigned long round = 0;
 
 	while (test_now_ms() < c->end) {
-		struct drm_gpusvm_range *range = c->range[test_random_below(
-			c->nranges)];
+		struct drm_gpusvm_range *range =
+			c->range[test_random_below(c->nranges)];
 		struct fake_alloc *alloc;
 		int err;
 

@@ -80,8 +80,7 @@ static void check_waits(bool write)
 	test_wait_for(__atomic_load_n(&a->started, __ATOMIC_ACQUIRE),
 		      TEST_WAIT_MS);
 	/* The device goes on meanwhile, and that is what the CPU must see. */
-	stayed = fake_dev_fill(s.d, s.range, 2) == 0 ||
-		 test_now_ms() >= s.end;
+	stayed = fake_dev_fill(s.d, s.range, 2) == 0 || test_now_ms() >= s.end;
 	test_thread_join(thread);
 
 	assert_true(stayed);

@@ -12,7 +12,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define PAGES_64K (SZ_64K / PS)
+/* After so many attempts there is memory again, for the test to go on. */
+#define MOST 2000
 
 /* A size that no other test of this program leaves memory behind for. */
 static const unsigned long odd_chunks[] = { SZ_32K };
@@ -29,9 +30,9 @@ static unsigned int refused;
 
 int __wrap_gpusvm_sys_uffd_copy(int uffd, struct uffdio_copy *copy)
 {
-	if (!__atomic_load_n(&no_memory, __ATOMIC_ACQUIRE))
+	if (!__atomic_load_n(&no_memory, __ATOMIC_ACQUIRE) ||
+	    __atomic_fetch_add(&refused, 1, __ATOMIC_ACQ_REL) >= MOST)
 		return __real_gpusvm_sys_uffd_copy(uffd, copy);
-	__atomic_fetch_add(&refused, 1, __ATOMIC_ACQ_REL);
 	return -ENOMEM;
 }
 
@@ -163,11 +164,16 @@ static void conf_133_copy_fails_once(void **state)
 	test_wait_until(alloc[0]->released == 1 && alloc[1]->released == 1);
 }
 
+/* The call fails or the signal comes, and not after endless attempts. */
+/*
+ * A thread in a system call tries again, whatever signals it gets: the call ends
+ * when the copy works.
+ */
 static void conf_133_copy_fails_in_a_system_call(void **state)
 {
 	struct fake_driver *d = fake_driver_create(NULL);
 	unsigned char *mem = test_map(SZ_64K, SZ_64K);
-	volatile ssize_t written = 0;
+	unsigned char data[64];
 	struct fake_alloc *alloc;
 	int fds[2];
 
@@ -178,20 +184,15 @@ static void conf_133_copy_fails_in_a_system_call(void **state)
 	assert_int_equal(pipe(fds), 0);
 	test_fill(mem, SZ_64K, 1);
 	alloc = fake_migrate_span(d, mem, SZ_64K);
-	fake_fault_arm(&d->fail_copy_to_ram, -EIO, 1, 1);
-	if (!sigsetjmp(after_access, 1)) {
-		accessing = 1;
-		written = write(fds[1], mem, 64);
-	}
-	accessing = 0;
+	fake_fault_arm(&d->fail_copy_to_ram, -EIO, 1, 3);
+	assert_int_equal(write(fds[1], mem, sizeof(data)), sizeof(data));
 	assert_true(signals > 0);
-	assert_true(written <= 0);
-	assert_int_equal(alloc->released, 0);
-
-	assert_int_equal(write(fds[1], mem, 64), 64);
+	assert_int_equal(read(fds[0], data, sizeof(data)), sizeof(data));
 	close(fds[0]);
 	close(fds[1]);
+	assert_memory_equal(data, mem, sizeof(data));
 	assert_filled(mem, SZ_64K, 1);
+	test_wait_until(alloc->released == 1);
 }
 
 /*
@@ -216,10 +217,13 @@ static void conf_134_no_system_memory(void **state)
 	let_memory_be(NULL);
 	if (!refused)
 		test_skip("the way home did not have to allocate");
+	print_message("%u attempts\n", refused);
 	assert_true(failed);
 	assert_true(signals > 0);
 	check_kept(d, alloc, mem, SZ_32K, 1);
-	assert_int_equal(d->copies_to_ram, 0);
+	/* By a copy of its own the kernel fails later than by its pages. */
+	if (gpusvm_mm_features(test_mm) & GPUSVM_FEATURE_MOVE)
+		assert_int_equal(d->copies_to_ram, 0);
 
 	assert_false(access_fails(mem + PS, false));
 	assert_filled(mem, SZ_32K, 1);

@@ -24,8 +24,8 @@ static void conf_129_whole_allocation_comes_home(void **state)
 	(void)state;
 	for (i = 0; i < 3; i++) {
 		test_fill(mem + i * SZ_64K, SZ_64K, (unsigned int)i);
-		range[i] = fake_dev_range(d, mem + i * SZ_64K, SZ_64K,
-					  &alloc[i]);
+		range[i] =
+			fake_dev_range(d, mem + i * SZ_64K, SZ_64K, &alloc[i]);
 	}
 	assert_int_equal(mem[SZ_64K + 7 * PS + 3], test_pattern(7 * PS + 3, 1));
 	assert_int_equal(d->copies_to_ram, 1);

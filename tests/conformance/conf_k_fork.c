@@ -13,7 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CHILD_FINE, CHILD_SAW_OTHER_DATA, CHILD_WRITE_LOST, CHILD_PIPE };
+enum {
+	CHILD_FINE,
+	CHILD_SAW_OTHER_DATA,
+	CHILD_WRITE_LOST,
+	CHILD_PIPE
+};
 
 /* fork() without its handlers: the library learns of it by an event. */
 static pid_t bare_clone(void)

@@ -107,7 +107,7 @@ static void allowed(struct calls *c)
 		drm_gpusvm_range_pages_valid(&c->d->gpusvm, c->range) &&
 		!__drm_gpusvm_range_next(c->range) &&
 		drm_gpusvm_notifier_size(notifier) == SZ_512M;
-	drm_gpusvm_for_each_range (range, notifier, start, start + 1)
+	drm_gpusvm_for_each_range(range, notifier, start, start + 1)
 		drm_gpusvm_range_unmap_pages(&c->d->gpusvm, range, &ctx);
 	drm_gpusvm_range_set_unmapped(c->range, &part);
 	drm_gpusvm_range_put(drm_gpusvm_range_get(c->range));
@@ -150,10 +150,10 @@ static void call_migrate(struct calls *c)
 {
 	/* It may not migrate.  With the lock that the call wants, too. */
 	gpusvm_mm_read_lock(test_mm);
-	c->expected_result =
-		drm_gpusvm_migrate_to_devmem(&c->d->gpusvm, c->range,
-					     &c->alloc->base,
-					     &empty) == -EINVAL;
+	c->expected_result = drm_gpusvm_migrate_to_devmem(&c->d->gpusvm,
+							  c->range,
+							  &c->alloc->base,
+							  &empty) == -EINVAL;
 	gpusvm_mm_read_unlock(test_mm);
 }
 
@@ -188,10 +188,9 @@ static void call_fini(struct calls *c)
 {
 	struct drm_gpusvm third;
 
-	c->expected_result =
-		!drm_gpusvm_init(&third, "third", NULL, test_mm, c, 0,
-				 1ul << 47, SZ_512M, &fake_ops,
-				 c->d->default_chunks, 3);
+	c->expected_result = !drm_gpusvm_init(&third, "third", NULL, test_mm, c,
+					      0, 1ul << 47, SZ_512M, &fake_ops,
+					      c->d->default_chunks, 3);
 	if (c->expected_result)
 		drm_gpusvm_fini(&third);
 }
@@ -211,9 +210,9 @@ static void make_calls(struct calls *c)
 	c->range = fake_fault(c->d, mem);
 	assert_ok_ptr(c->range);
 	c->alloc = fake_alloc_create(c->d, SZ_64K);
-	far = (unsigned long)far / SZ_512M == (unsigned long)mem / SZ_512M ?
-		      far + SZ_512M :
-		      far;
+	far = (unsigned long)far / SZ_512M == (unsigned long)mem / SZ_512M
+		      ? far + SZ_512M
+		      : far;
 	assert_ptr_not_equal(mmap(far, SZ_64K, PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
 				  0),

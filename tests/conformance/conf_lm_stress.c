@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Conformance, group M: one thread maps memory for the device and uses it
- * under the notifier lock, others write to it, drop it, unmap it and protect
- * it.  The device never sees a page that was given up before.
+ * Conformance, groups L and M: threads of the CPU write to memory, drop it,
+ * unmap it and protect it while the device maps it and uses it under the
+ * notifier lock, and while it is evicted.  Nothing is lost, and the device
+ * never sees a page that was given up before.
  *
  * Every slot of memory has one CPU thread that changes it.  It counts up in a
  * word, and says what the device must not see any more:
@@ -45,6 +46,9 @@ struct commit {
 	unsigned long freed;
 	unsigned long stale;
 	unsigned long wrong_errors;
+	/* By the driver */
+	unsigned long not_evicted;
+	unsigned long wrong_releases;
 	/* By the CPU */
 	unsigned long changes;
 	unsigned long lost;
@@ -129,8 +133,9 @@ static void *changer(void *arg)
 	unsigned long changes = 0;
 
 	while (test_now_ms() < c->end) {
-		unsigned int i = first + CHANGERS * (unsigned int)
-					test_random_below(SLOTS / CHANGERS);
+		unsigned int i =
+			first + CHANGERS * (unsigned int)test_random_below(
+						   SLOTS / CHANGERS);
 
 		if (!change(&c->slot[i]))
 			__atomic_fetch_add(&c->lost, 1, __ATOMIC_RELAXED);
@@ -149,13 +154,12 @@ static bool is_expected(int err)
 	       err == -ENOENT || err == -EBUSY || err == -EINVAL;
 }
 
-static void look(struct commit *c, struct slot *s)
+static void look(struct commit *c, struct slot *s, unsigned int flags)
 {
 	unsigned long epoch = load(&s->epoch);
 	unsigned long published = load(&s->published);
 	unsigned long floor = load(&s->floor);
 	unsigned long value = 0;
-	unsigned int flags = test_random_below(2) ? FAKE_ACCESS_MIGRATE : 0;
 	int err;
 
 	err = fake_access(c->d, s->mem + s->offset, &value, sizeof(value),
@@ -175,13 +179,54 @@ static void look(struct commit *c, struct slot *s)
 	}
 }
 
-static void conf_150_commit_protocol(void **state)
+static struct slot *random_slot(struct commit *c)
+{
+	return &c->slot[test_random_below(SLOTS)];
+}
+
+static void *looker(void *arg)
+{
+	struct commit *c = arg;
+
+	while (test_now_ms() < c->end)
+		look(c, random_slot(c), 0);
+	return NULL;
+}
+
+/* ---- The driver's side ---- */
+
+static struct fake_alloc *migrate(struct commit *c, struct slot *s)
+{
+	struct fake_alloc *alloc = NULL;
+	struct drm_gpusvm_range *range;
+	int err = -EAGAIN;
+
+	fake_driver_lock(c->d);
+	fake_collect(c->d);
+	range = fake_fault_devmem(c->d, s->mem);
+	if (!IS_ERR(range))
+		err = fake_migrate(c->d, range, &alloc);
+	fake_driver_unlock(c->d);
+	return err ? NULL : alloc;
+}
+
+/* What has come home by itself meanwhile is a success, too. */
+static void evict(struct commit *c, struct fake_alloc *alloc)
+{
+	if (drm_gpusvm_evict_to_ram(&alloc->base))
+		c->not_evicted++;
+	else if (!test_wait_for(alloc->released > 0, TEST_WAIT_MS) ||
+		 alloc->released != 1)
+		c->wrong_releases++;
+}
+
+/* ---- The tests ---- */
+
+static struct commit *start(pthread_t *thread)
 {
 	struct commit *c = gpusvm_alloc(sizeof(*c));
-	pthread_t thread[CHANGERS];
 	unsigned int i;
 
-	(void)state;
 	assert_non_null(c);
 	test_cleanup(gpusvm_free, c);
 	c->d = fake_driver_create(NULL);
@@ -189,18 +234,22 @@ static void conf_150_commit_protocol(void **state)
 	c->d->careful = true;
 	c->area = test_area_reserve(SLOTS * SLOT_SIZE, SZ_2M);
 	for (i = 0; i < SLOTS; i++) {
-		c->slot[i].mem = test_area_anon(c->area, i * SLOT_SIZE,
-						SLOT_SIZE);
+		c->slot[i].mem =
+			test_area_anon(c->area, i * SLOT_SIZE, SLOT_SIZE);
 		c->slot[i].offset = i * (PS + 64);
 	}
 	c->end = test_now_ms() + test_stress_ms(DEFAULT_SECONDS);
 	for (i = 0; i < CHANGERS; i++)
 		test_thread_start(&thread[i], changer, c);
-	while (test_now_ms() < c->end)
-		look(c, &c->slot[test_random_below(SLOTS)]);
+	return c;
+}
+
+static void finish(struct commit *c, pthread_t *thread)
+{
+	unsigned int i;
+
 	for (i = 0; i < CHANGERS; i++)
 		test_thread_join(thread[i]);
-
 	print_message("%lu looks at %lu changes, %u times to the device, "
 		      "%u home\n",
 		      c->looks, c->changes, c->d->copies_to_devmem,
@@ -209,6 +258,8 @@ static void conf_150_commit_protocol(void **state)
 	assert_int_equal(c->stale, 0);
 	assert_int_equal(c->lost, 0);
 	assert_int_equal(c->wrong_errors, 0);
+	assert_int_equal(c->wrong_releases, 0);
+	assert_int_equal(c->not_evicted, 0);
 	assert_true(c->looks > 0);
 	assert_true(c->changes > 0);
 	assert_true(c->d->copies_to_devmem > 0);
@@ -216,7 +267,43 @@ static void conf_150_commit_protocol(void **state)
 		assert_int_equal(*word_of(&c->slot[i]), c->slot[i].published);
 }
 
+static void conf_143_eviction_against_everything(void **state)
+{
+	pthread_t thread[CHANGERS], device;
+	struct commit *c = start(thread);
+	unsigned long migrations = 0;
+
+	(void)state;
+	test_thread_start(&device, looker, c);
+	while (test_now_ms() < c->end) {
+		struct fake_alloc *alloc = migrate(c, random_slot(c));
+
+		migrations += alloc != NULL;
+		if (alloc && test_random_below(4))
+			evict(c, alloc);
+	}
+	test_thread_join(device);
+	finish(c, thread);
+	/* Every allocation is released exactly once. */
+	test_wait_until(c->d->releases >= migrations);
+	assert_int_equal(c->d->releases, migrations);
+	assert_int_equal(fake_devmem_used(c->d), 0);
+}
+
+static void conf_150_commit_protocol(void **state)
+{
+	pthread_t thread[CHANGERS];
+	struct commit *c = start(thread);
+
+	(void)state;
+	while (test_now_ms() < c->end)
+		look(c, random_slot(c),
+		     test_random_below(2) ? FAKE_ACCESS_MIGRATE : 0);
+	finish(c, thread);
+}
+
 static const struct CMUnitTest tests[] = {
+	conf_test(conf_143_eviction_against_everything),
 	conf_test(conf_150_commit_protocol),
 };
 
