@@ -69,8 +69,8 @@ struct gpusvm_mm_opts {
  *	decides; later ones get the same object.
  *
  * A process has one mirrored address space; each successful open needs a
- * gpusvm_mm_close().  The first one starts the fault handler: a thread per CPU,
- * at least two and at most eight.
+ * gpusvm_mm_close().  The first one starts the fault handler: a thread per CPU
+ * and one more, at least three and at most eight.
  *
  * Context: Any thread; may sleep.  Not from a callback.
  * Return: 0; -EINVAL for a bad argument; -EPERM or -ENOSYS if there is no
