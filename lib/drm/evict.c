@@ -163,6 +163,9 @@ static int attempt(struct eviction *evict)
 	n = bring_home(evict);
 	if (n < 0)
 		return (int)n;
+	/* Pages that were unmapped are in use until everybody was told. */
+	if (is_in_use(evict))
+		gpusvm_mm_sync_pinned(evict->mm);
 	return is_in_use(evict) ? -EBUSY : wait_detached(evict, DETACH_NS);
 }
 

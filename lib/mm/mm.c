@@ -396,13 +396,18 @@ unsigned long gpusvm_mm_features(const struct mm_struct *mm)
 	return mm ? mm->features : 0;
 }
 
+void gpusvm_mm_sync_pinned(struct mm_struct *mm)
+{
+	gpusvm_handler_settle(mm, 0);
+	gpusvm_handler_wait(mm);
+}
+
 void gpusvm_mm_sync(struct mm_struct *mm)
 {
 	lockdep_check_not_in_callback();
 	if (!mm || !gpusvm_mm_pin(mm))
 		return;
-	gpusvm_handler_settle(mm, 0);
-	gpusvm_handler_wait(mm);
+	gpusvm_mm_sync_pinned(mm);
 	gpusvm_mm_unpin(mm);
 }
 

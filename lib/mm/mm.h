@@ -29,6 +29,21 @@ struct source;
 /* Pages copied to a child at a time. */
 #define FORK_BATCH 16
 
+/* Removals that are remembered at a time. */
+#define REMOVALS 64
+
+/**
+ * struct removal - The program dropped pages, or is about to
+ * @start: First address
+ * @end: End, exclusive
+ * @at_ns: When this was told; 0 if never
+ */
+struct removal {
+	unsigned long start;
+	unsigned long end;
+	unsigned long at_ns;
+};
+
 /**
  * struct mm_struct - The address space
  * @count: References to the structure: one for its users, one per gpusvm
@@ -43,6 +58,8 @@ struct source;
  * @drop_lock: Held by the one thread that drops CPU copies of pages
  * @drop_start: The interval whose removal it will be told of by an event;
  * @drop_end: both 0 if that event came; under @event_lock for writing
+ * @removals: The last of them, a ring; under @event_lock
+ * @next_removal: Where the next one goes
  * @forking: Between the handlers of pthread_atfork(): who subscribes knows
  * @fork_buffer: Private memory for FORK_BATCH pages on their way to a child
  * @wake_end: End of the addresses that the source accepts
@@ -68,6 +85,8 @@ struct mm_struct {
 	pthread_mutex_t drop_lock;
 	unsigned long drop_start;
 	unsigned long drop_end;
+	struct removal removals[REMOVALS];
+	unsigned int next_removal;
 	bool forking;
 	unsigned long fork_buffer;
 	unsigned long wake_end;
@@ -95,6 +114,9 @@ bool gpusvm_mm_alive(const struct mm_struct *mm);
  */
 bool gpusvm_mm_pin(struct mm_struct *mm);
 void gpusvm_mm_unpin(struct mm_struct *mm);
+
+/* gpusvm_mm_sync() by a thread that has it pinned. */
+void gpusvm_mm_sync_pinned(struct mm_struct *mm);
 
 static inline void gpusvm_mm_count(__u64 *counter, unsigned long n)
 {

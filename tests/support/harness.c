@@ -32,6 +32,29 @@ struct mm_struct *test_mm;
 #define SANITIZER_THREADS 0
 #endif
 
+/*
+ * munmap(), madvise() and a CPU fault order what the calling thread did before
+ * them before the callbacks, and those before what it does next; but they do so
+ * through the kernel, which the thread sanitizer does not see.  So it is told
+ * not to report what the tests' own code reads or writes without a lock around
+ * such a call; races with the library on both sides it still reports.
+ */
+#if SANITIZER_THREADS
+const char *__tsan_default_suppressions(void);
+
+const char *__tsan_default_suppressions(void)
+{
+	return "race_top:tests/conformance/\n"
+	       "race_top:tests/stress/\n"
+	       "race_top:tests/support/\n";
+}
+#endif
+
+bool test_others_map(void)
+{
+	return SANITIZER_THREADS;
+}
+
 static struct {
 	void (*fn)(void *arg);
 	void *arg;

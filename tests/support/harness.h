@@ -145,6 +145,12 @@ void test_assert_ret(long actual, long expected, const char *what,
 		assert_non_null(ok_);                                    \
 	} while (0)
 
+/*
+ * Whether others map memory in this process at any time, as the thread
+ * sanitizer does: then a hole may be filled.
+ */
+bool test_others_map(void);
+
 /* ---- Time ---- */
 
 /* How long a test waits for something that must happen. */
