@@ -71,10 +71,25 @@ static volatile unsigned long *word_of(struct slot *s)
 	return (volatile unsigned long *)(void *)(s->mem + s->offset);
 }
 
-static void write_word(struct slot *s)
+/* Whether the CPU sees what it wrote, after doing @what. */
+static bool check_word(struct slot *s, const char *what)
 {
+	unsigned long value = *word_of(s);
+
+	if (value == s->published)
+		return true;
+	print_error("%s: the CPU reads %lu, not %lu, at %p\n", what, value,
+		    s->published, (void *)(s->mem + s->offset));
+	return false;
+}
+
+static bool write_word(struct slot *s)
+{
+	bool right = check_word(s, "before a write");
+
 	*word_of(s) = ++s->value;
 	store(&s->published, s->value);
+	return right;
 }
 
 /*
@@ -93,31 +108,33 @@ static bool drop(struct slot *s, bool unmap)
 			    0) == s->mem;
 	else
 		done = !madvise(s->mem, SLOT_SIZE, MADV_DONTNEED);
+	if (!done)
+		print_error("%s: %s\n", unmap ? "mmap" : "madvise",
+			    strerror(errno));
 	gpusvm_mm_sync(test_mm);
 	store(&s->floor, s->value);
 	store(&s->epoch, s->epoch + 1);
-	return done && *word_of(s) == 0;
+	return check_word(s, unmap ? "mapped over" : "dropped") && done;
 }
 
 static bool protect(struct slot *s)
 {
-	if (mprotect(s->mem, SLOT_SIZE, PROT_READ))
+	bool right;
+
+	if (mprotect(s->mem, SLOT_SIZE, PROT_READ)) {
+		print_error("mprotect: %s\n", strerror(errno));
 		return false;
-	if (s->published && *word_of(s) != s->value)
-		return false;
-	return !mprotect(s->mem, SLOT_SIZE, PROT_READ | PROT_WRITE);
+	}
+	right = check_word(s, "protected");
+	return !mprotect(s->mem, SLOT_SIZE, PROT_READ | PROT_WRITE) && right;
 }
 
 static bool change(struct slot *s)
 {
 	unsigned long what = test_random_below(100);
 
-	if (what < 80) {
-		bool right = *word_of(s) == s->published;
-
-		write_word(s);
-		return right;
-	}
+	if (what < 80)
+		return write_word(s);
 	if (what < 90)
 		return drop(s, false);
 	if (what < 95)

@@ -44,7 +44,8 @@ const char *__tsan_default_suppressions(void);
 
 const char *__tsan_default_suppressions(void)
 {
-	return "race_top:tests/conformance/\n"
+	return "race:^free_pages$\n"
+	       "race_top:tests/conformance/\n"
 	       "race_top:tests/stress/\n"
 	       "race_top:tests/support/\n";
 }
