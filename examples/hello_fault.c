@@ -8,11 +8,10 @@
 #include <gpusvm/copy.h>
 #include <gpusvm/devmem.h>
 #include <gpusvm/gpusvm.h>
-
 #define TRY(call) ((errno = -(call)) ? err(errno == EPERM ? 77 : 1, #call) : 0)
 static unsigned long devmem_pfn, size = 64ul << 10;
 
-/* A real driver stops its device here.  Ours is one thread with this one. */
+/* A real driver stops its device here; ours works under the notifier lock. */
 static void invalidate(struct drm_gpusvm *svm, struct drm_gpusvm_notifier *n,
 		       const struct gpusvm_mmu_notifier_range *event)
 {
@@ -65,15 +64,16 @@ int main(void)
 	TRY(drm_gpusvm_init(&svm, "hello", NULL, mm, &svm, 0, 1ul << 47,
 			    512ul << 20, &ops, &size, 1));
 	drm_gpusvm_devmem_init(&devmem, NULL, mm, &devmem_ops, &dpagemap, size);
-	*data = 41;
-	/* A device fault: the range of the address, its memory, its pages. */
+	*data = 41; /* now a device fault: the range, its memory, its pages */
 	range = drm_gpusvm_range_find_or_insert(&svm, (long)data, 0, -1, &ctx);
 	TRY(gpusvm_is_err(range) ? gpusvm_ptr_err(range) : 0);
 	gpusvm_mm_read_lock(mm);
 	TRY(drm_gpusvm_migrate_to_devmem(&svm, range, &devmem, &ctx));
 	gpusvm_mm_read_unlock(mm);
 	TRY(drm_gpusvm_range_get_pages(&svm, range, &ctx));
+	drm_gpusvm_notifier_lock(&svm);
 	++*(int *)range->dma_addr[0].addr;
+	drm_gpusvm_notifier_unlock(&svm);
 	printf("the device wrote at 0x%llx\n", range->dma_addr[0].addr);
 	printf("the CPU reads %d at %p\n", *data, (void *)data);
 	return *data == 42 ? 0 : 1;

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "algorithm.h"
 #include "worker.h"
@@ -131,19 +130,12 @@ int breadth_first_search(struct problem *p, uint32_t root)
  */
 static double *new_shares(const struct problem *p)
 {
-	void *shares = mmap(NULL, p->graph.nodes * sizeof(double),
-			    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			    -1, 0);
-
-	if (shares != MAP_FAILED)
-		return shares;
-	perror("mmap");
-	exit(1);
+	return map_pages(p->graph.nodes * sizeof(double));
 }
 
 static void drop_shares(const struct problem *p, double *shares)
 {
-	munmap(shares, p->graph.nodes * sizeof(double));
+	unmap_pages(shares, p->graph.nodes * sizeof(*shares));
 	/*
 	 * The next shares may come to lie at the same addresses: the device
 	 * must have heard of the munmap() before it is sent there.

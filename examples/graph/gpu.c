@@ -6,9 +6,22 @@
 
 #include "worker.h"
 
+/* Room for glibc's struct pthread. */
+#define CONTROL_BLOCK_SIZE 4096
+
 /*
- * On failure nothing is undone: the program ends then.
+ * The kernel writes to a thread's control block when it schedules the thread
+ * (restartable sequences).  That of the main thread lies beside memory from
+ * malloc(), but must not move along with it: where userfaultfd is restricted
+ * to faults of user mode, the kernel kills a process whose control block is
+ * away.
  */
+static int exclude_control_block(void)
+{
+	return gpusvm_exclude((void *)pthread_self(), CONTROL_BLOCK_SIZE);
+}
+
+/* On failure nothing is undone: the program ends then. */
 int gpu_create(struct gpu **out, const struct gpu_options *options)
 {
 	const struct gpusvm_mm_opts mm_opts = {
@@ -25,6 +38,8 @@ int gpu_create(struct gpu **out, const struct gpu_options *options)
 	pt_init(&gpu->page_table);
 	pthread_mutex_init(&gpu->lists, NULL);
 	err = gpusvm_mm_open(&gpu->mm, &mm_opts);
+	if (!err)
+		err = exclude_control_block();
 	if (!err && options->migrate)
 		err = gpu_vram_init(gpu);
 	if (!err)

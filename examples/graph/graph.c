@@ -13,30 +13,6 @@
 /* Copies hang below each other as a tree with this many children. */
 #define COPY_FANOUT 4
 
-void *allocate(size_t count, size_t size)
-{
-	void *array = calloc(count ? count : 1, size);
-
-	if (array)
-		return array;
-	fprintf(stderr, "graph: no memory for %zu x %zu bytes\n", count, size);
-	exit(1);
-}
-
-/* Make room for one more element behind the @count that @array has. */
-void *grow(void *array, size_t count, size_t *capacity, size_t size)
-{
-	if (count < *capacity)
-		return array;
-	*capacity = *capacity ? 2 * *capacity : 64;
-	array = reallocarray(array, *capacity, size);
-	if (array)
-		return array;
-	fprintf(stderr, "graph: no memory for %zu x %zu bytes\n", *capacity,
-		size);
-	exit(1);
-}
-
 void edge_list_add(struct edge_list *list, uint32_t from, uint32_t to)
 {
 	list->edges = grow(list->edges, list->count, &list->capacity,

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "memory.h"
+
 #define NO_NODE UINT32_MAX
 
 struct edge {
@@ -60,9 +62,5 @@ size_t graph_bytes(uint64_t nodes, uint64_t edges);
 void graph_build(struct graph *graph, const struct edge_list *list);
 void graph_copy(struct graph *copy, const struct graph *graph);
 void graph_free(struct graph *graph);
-
-/* malloc() and realloc() that end the program when there is no memory. */
-void *allocate(size_t count, size_t size);
-void *grow(void *array, size_t count, size_t *capacity, size_t size);
 
 #endif /* EXAMPLE_GRAPH_H */

@@ -13,6 +13,7 @@
  *	gpu.h		the device and its driver: start reading there
  *	algorithm.c	the algorithms
  *	graph.c, edge_list.c, dpkg.c	where the graph comes from
+ *	memory.c	where memory comes from
  *	report.c	what is printed
  */
 #include <errno.h>

@@ -421,12 +421,17 @@ int gpusvm_handler_start(struct mm_struct *mm)
 void gpusvm_handler_stop(struct mm_struct *mm)
 {
 	struct handler *handler = mm->handler;
-	unsigned int i;
+	unsigned int i, attempt = 0;
 
 	WRITE_ONCE(handler->stop, true);
 	wake_handlers(handler);
+	/*
+	 * The end of a thread may unmap memory (a sanitizer's does), and waits
+	 * until somebody has read the event: with the threads gone that is us.
+	 */
 	for (i = 0; i < handler->nthreads; i++) {
-		pthread_join(handler->threads[i], NULL);
+		while (pthread_tryjoin_np(handler->threads[i], NULL) == EBUSY)
+			gpusvm_handler_settle(mm, attempt++);
 		gpusvm_free_pages(handler->stacks[i], STACK_SIZE);
 	}
 	/* Room for whoever takes what they left. */

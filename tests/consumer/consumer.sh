@@ -20,6 +20,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/shared
 static_root=$work/static
+# For a program that takes a few milliseconds, so that a hang has a name.
+seconds=30
 failed=0
 not_run=
 
@@ -103,11 +105,13 @@ try() {
     fi
 
     status=0
-    LD_LIBRARY_PATH=$root$libdir "$work/program" >"$work/output" 2>&1 ||
-        status=$?
+    LD_LIBRARY_PATH=$root$libdir timeout -k 5 "$seconds" "$work/program" \
+        >"$work/output" 2>&1 || status=$?
     sed "s|^|$title: |" "$work/output"
     if [ "$status" -eq 77 ]; then
         not_run=$title
+    elif [ "$status" -eq 124 ]; then
+        fail "$title hangs"
     elif [ "$status" -ne 0 ]; then
         fail "$title exits with $status"
     fi

@@ -93,7 +93,7 @@ whitespace() {
     files "$text" | while read -r file; do
         [ -z "$(tail -c 1 "$file")" ] || echo "$file"
     done | must_be_empty "no newline at the end" || failed=1
-    files '\.(c|h|cpp|map)$' | xargs grep -nE "^ {8}|^$tab* $tab" |
+    files '\.(c|h|cpp|map)$' | xargs grep -nE "^ {8} *[^ \\\\]|^$tab* $tab" |
         must_be_empty "blanks where a tab belongs" || failed=1
     files '(\.(sh|py|awk|yml)|meson\.build|meson_options\.txt)$|^\.ci/' |
         xargs grep -n "$tab" |

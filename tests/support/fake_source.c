@@ -4,21 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gpusvm/gpusvm.h>
-#include <linux/kref.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "alloc.h"
 #include "compiler.h"
 #include "page_size.h"
-#include "scan.h"
-#include "vma.h"
-
-static size_t blocks_before;
 
 static struct fake_source *to_fake(struct source *source)
 {
@@ -270,7 +263,7 @@ static int fake_read(struct source *source, struct source_event *events)
 
 /* Change the flags of [start, end), what of it is in the window. */
 static int change(struct source *source, enum fake_op op, unsigned long start,
-		  unsigned long end, unsigned int set, unsigned int clear)
+		  unsigned long end, unsigned int set)
 {
 	struct fake_source *fake = to_fake(source);
 	unsigned long len = end - start, addr;
@@ -283,7 +276,7 @@ static int change(struct source *source, enum fake_op op, unsigned long start,
 	for (addr = start; addr < end; addr += PAGE_SIZE) {
 		flags = flags_at(fake, addr);
 		if (flags && !(*flags & FAKE_UNMAPPED))
-			*flags = (unsigned char)((*flags | set) & ~clear);
+			*flags |= (unsigned char)set;
 	}
 	return 0;
 }
@@ -291,21 +284,14 @@ static int change(struct source *source, enum fake_op op, unsigned long start,
 static int fake_watch(struct source *source, unsigned long start,
 		      unsigned long end)
 {
-	return change(source, FAKE_OP_WATCH, start, end, FAKE_WATCHED, 0);
+	return change(source, FAKE_OP_WATCH, start, end, FAKE_WATCHED);
 }
 
 static int fake_trap(struct source *source, unsigned long start,
 		     unsigned long end)
 {
 	return change(source, FAKE_OP_TRAP, start, end,
-		      FAKE_WATCHED | FAKE_TRAPPED, 0);
-}
-
-static int fake_untrap(struct source *source, unsigned long start,
-		       unsigned long end)
-{
-	return change(source, FAKE_OP_UNTRAP, start, end, 0,
-		      FAKE_TRAPPED | FAKE_PROTECTED);
+		      FAKE_WATCHED | FAKE_TRAPPED);
 }
 
 static int fake_settled(struct source *source)
@@ -475,13 +461,12 @@ static long fake_child_copy(struct source *source, int child_fd,
 	return err ? err : (long)len;
 }
 
-static const struct source_ops fake_ops = {
+const struct source_ops fake_source_ops = {
 	.name = "fake",
 	.close = fake_close,
 	.read = fake_read,
 	.watch = fake_watch,
 	.trap = fake_trap,
-	.untrap = fake_untrap,
 	.settled = fake_settled,
 	.wake = fake_wake,
 	.zero = fake_zero,
@@ -493,162 +478,3 @@ static const struct source_ops fake_ops = {
 	.fill = fake_fill_op,
 	.child_copy = fake_child_copy,
 };
-
-/* ---- The address space ---- */
-
-static void init_mm(struct mm_struct *mm, struct source *source,
-		    enum gpusvm_technique technique)
-{
-	pthread_condattr_t attr;
-
-	kref_init(&mm->count);
-	mm->users = 1;
-	gpusvm_init_rwsem(&mm->mmap_lock);
-	gpusvm_init_rwsem(&mm->alive_lock);
-	gpusvm_init_rwsem(&mm->event_lock);
-	gpusvm_init_rwsem(&mm->finish_lock);
-	pthread_mutex_init(&mm->pt_lock, NULL);
-	pthread_mutex_init(&mm->drop_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&mm->migrated, &attr);
-	pthread_condattr_destroy(&attr);
-	gpusvm_notifiers_init(&mm->notifiers);
-	gpusvm_staging_init(&mm->staging, 64ul << 20);
-	mm->source = source;
-	mm->technique = technique;
-	mm->wake_end = 1ul << 47;
-	mm->fork_buffer = (unsigned long)gpusvm_alloc_pages(
-		FORK_BATCH << PAGE_SHIFT, PAGE_SIZE);
-	if (!mm->fork_buffer || gpusvm_vma_open(mm) || gpusvm_scan_open(mm))
-		abort();
-}
-
-/* Between two guards, so that it is a mapping of its own. */
-static unsigned long map_window(unsigned long npages)
-{
-	unsigned long size = npages << PAGE_SHIFT;
-	unsigned char *base;
-
-	base = mmap(NULL, size + 2 * PAGE_SIZE, PROT_NONE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (base == MAP_FAILED ||
-	    mprotect(base + PAGE_SIZE, size, PROT_READ | PROT_WRITE))
-		abort();
-	madvise(base + PAGE_SIZE, size, MADV_NOHUGEPAGE);
-	return (unsigned long)base + PAGE_SIZE;
-}
-
-struct fake_source *fake_source_create(unsigned long npages,
-				       enum gpusvm_technique technique)
-{
-	struct fake_source *fake = calloc(1, sizeof(*fake));
-
-	blocks_before = gpusvm_alloc_live();
-	if (!fake)
-		abort();
-	pthread_mutex_init(&fake->lock, NULL);
-	fake->source.ops = &fake_ops;
-	fake->source.fd = -1;
-	fake->start = map_window(npages);
-	fake->npages = npages;
-	fake->flags = calloc(npages, 1);
-	fake->child = calloc(npages, PAGE_SIZE);
-	fake->child_has = calloc(npages, sizeof(*fake->child_has));
-	fake->mm = gpusvm_alloc(sizeof(*fake->mm));
-	if (!fake->flags || !fake->child || !fake->child_has || !fake->mm)
-		abort();
-	init_mm(fake->mm, &fake->source, technique);
-	return fake;
-}
-
-bool fake_source_destroy(struct fake_source *fake)
-{
-	struct mm_struct *mm = fake->mm;
-	bool clean = !mm->pt.npages;
-
-	gpusvm_staging_release(&mm->staging);
-	gpusvm_free_pages((void *)mm->fork_buffer, FORK_BATCH << PAGE_SHIFT);
-	gpusvm_scan_close(mm);
-	gpusvm_vma_close(mm);
-	pthread_cond_destroy(&mm->migrated);
-	gpusvm_free(mm);
-	munmap((void *)(fake->start - PAGE_SIZE), (fake->npages + 2)
-							  << PAGE_SHIFT);
-	free(fake->child_has);
-	free(fake->child);
-	free(fake->flags);
-	free(fake);
-	return clean && gpusvm_alloc_live() == blocks_before;
-}
-
-/* ---- Device memory ---- */
-
-static void owner_get(void *zone_device_data)
-{
-	struct fake_owner *owner = zone_device_data;
-
-	__atomic_fetch_add(&owner->refs, 1, __ATOMIC_RELAXED);
-}
-
-static void owner_put(void *zone_device_data)
-{
-	struct fake_owner *owner = zone_device_data;
-
-	__atomic_fetch_sub(&owner->refs, 1, __ATOMIC_ACQ_REL);
-}
-
-static enum vm_fault_result owner_fault(struct vm_fault *vmf)
-{
-	struct fake_owner *owner = vmf->zone_device_data;
-
-	__atomic_fetch_add(&owner->faults, 1, __ATOMIC_RELAXED);
-	return owner->fault ? owner->fault(vmf) : VM_FAULT_SIGBUS;
-}
-
-static int owner_read(void *zone_device_data, struct page **pages,
-		      dma_addr_t *addr, unsigned long npages)
-{
-	struct fake_owner *owner = zone_device_data;
-	unsigned long i;
-
-	owner->reads++;
-	for (i = 0; i < npages && !owner->read_error; i++)
-		memcpy((void *)addr[i], gpusvm_page_address(pages[i]),
-		       PAGE_SIZE);
-	return owner->read_error;
-}
-
-static const struct dev_pagemap_ops owner_ops = {
-	.get = owner_get,
-	.put = owner_put,
-	.migrate_to_ram = owner_fault,
-	.read_pages = owner_read,
-};
-
-struct dev_pagemap *fake_devmem_create(unsigned long npages)
-{
-	struct dev_pagemap *pgmap = calloc(1, sizeof(*pgmap));
-	void *memory = gpusvm_alloc_pages(npages << PAGE_SHIFT, PAGE_SIZE);
-
-	if (!pgmap || !memory)
-		abort();
-	pgmap->type = MEMORY_DEVICE_PRIVATE;
-	pgmap->ops = &owner_ops;
-	pgmap->owner = pgmap;
-	pgmap->range.start = (u64)memory;
-	pgmap->range.end = pgmap->range.start + (npages << PAGE_SHIFT) - 1;
-	if (gpusvm_pagemap_add(pgmap))
-		abort();
-	return pgmap;
-}
-
-bool fake_devmem_destroy(struct dev_pagemap *pgmap)
-{
-	if (gpusvm_pagemap_remove(pgmap))
-		return false;
-	gpusvm_free_pages((void *)pgmap->range.start,
-			  pgmap->range.end + 1 - pgmap->range.start);
-	free(pgmap);
-	return true;
-}

@@ -31,7 +31,6 @@ enum fake_op {
 	FAKE_OP_READ,
 	FAKE_OP_WATCH,
 	FAKE_OP_TRAP,
-	FAKE_OP_UNTRAP,
 	FAKE_OP_SETTLED,
 	FAKE_OP_WAKE,
 	FAKE_OP_ZERO,
@@ -117,11 +116,16 @@ struct fake_source {
 	bool *child_has;
 };
 
+extern const struct source_ops fake_source_ops;
+
 /* The whole of it: source, address space, @npages of untouched memory. */
 struct fake_source *fake_source_create(unsigned long npages,
 				       enum gpusvm_technique technique);
 /* Releases everything; false if blocks or table entries are left over. */
 bool fake_source_destroy(struct fake_source *fake);
+
+/* Without a handler thread: do what is left to be done of events read. */
+void fake_source_finish(struct fake_source *fake);
 
 void fake_source_plan(struct fake_source *fake, struct fake_plan plan);
 /* Every call from now on fails. */

@@ -241,7 +241,7 @@ static void home_that_cannot_move_copies(void **state)
 
 static void home_with_error_for_a_while_tries_again(void **state)
 {
-	static const long errors[] = { -EAGAIN, -ENOMEM, -ENOENT, -EFAULT };
+	static const long errors[] = { -EAGAIN, -ENOENT, -EFAULT };
 	unsigned int i;
 
 	(void)state;
@@ -255,6 +255,35 @@ static void home_with_error_for_a_while_tries_again(void **state)
 		fake_source_forget_plans(fake);
 		assert_int_equal(migrate_out(FIRST), 0);
 	}
+}
+
+static void home_without_memory_leaves_pages_on_device(void **state)
+{
+	(void)state;
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_MOVE,
+						   .times = 1,
+						   .max_pages = 4 });
+	fake_source_fail(fake, FAKE_OP_MOVE, -ENOMEM);
+	assert_int_equal(migrate_home(0, WINDOW), 4);
+	assert_int_equal(mm->pt.npages, N - 4);
+	assert_true(fake_matches(window(FIRST), 4, 1));
+	assert_on_device(FIRST + 4, 4);
+	assert_on_device(FIRST + N - 1, N - 1);
+	fake_source_forget_plans(fake);
+	assert_int_equal(migrate_home(0, WINDOW), N - 4);
+	assert_home();
+}
+
+static void home_without_any_memory_returns_enomem(void **state)
+{
+	(void)state;
+	fake_source_fail(fake, FAKE_OP_MOVE, -ENOMEM);
+	assert_int_equal(migrate_home(0, WINDOW), -ENOMEM);
+	assert_still_on_device();
+	assert_int_equal(mm->stats.migrations_to_ram, 0);
+	fake_source_forget_plans(fake);
+	assert_int_equal(migrate_home(0, WINDOW), N);
+	assert_home();
 }
 
 static void home_to_memory_not_trapped_traps_it(void **state)
@@ -528,6 +557,8 @@ int main(void)
 		home_test(home_in_parts_goes_on),
 		home_test(home_that_cannot_move_copies),
 		home_test(home_with_error_for_a_while_tries_again),
+		home_test(home_without_memory_leaves_pages_on_device),
+		home_test(home_without_any_memory_returns_enomem),
 		home_test(home_to_memory_not_trapped_traps_it),
 		home_test(home_to_no_mapping_gives_that_page_up),
 		home_test(home_to_a_page_that_is_there_keeps_it),

@@ -500,7 +500,7 @@ static void commit_that_cannot_drop_is_undone(void **state)
 	begin(0);
 	copy_to_device();
 	fake_sys_fail(FAKE_SYS_MADVISE, -ENOMEM, 1);
-	assert_int_equal(gpusvm_migrate_out_commit(&m), -ENOMEM);
+	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
 	gpusvm_migrate_out_abort(&m);
 	assert_undone();
 }
@@ -527,7 +527,7 @@ static void commit_that_drops_half_is_undone(void **state)
 	copy_to_device();
 	drops = 0;
 	fake_sys_hook(FAKE_SYS_MADVISE, second_drop_fails);
-	assert_int_equal(gpusvm_migrate_out_commit(&m), -ENOMEM);
+	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
 	assert_int_equal(drops, 2);
 	assert_false(fake_present(fake_addr(fake, FIRST)));
 	gpusvm_migrate_out_abort(&m);

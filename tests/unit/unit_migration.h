@@ -70,6 +70,7 @@ static inline void migration_setup(enum gpusvm_technique technique,
 /* All is over: no page in use, no reference, nothing allocated. */
 static inline void migration_teardown(void)
 {
+	fake_source_finish(fake);
 	gpusvm_migration_fini(&m);
 	assert_int_equal(owner.refs, 1);
 	assert_int_equal(mm->pt.npages, 0);
@@ -143,7 +144,7 @@ static inline int migrate_out(unsigned long first)
 	return err;
 }
 
-static inline unsigned long migrate_home(unsigned long first, unsigned long n)
+static inline long migrate_home(unsigned long first, unsigned long n)
 {
 	if (gpusvm_migrate_home_begin(&m, fake_addr(fake, first),
 				      fake_addr(fake, first + n)) <= 0)
@@ -156,6 +157,7 @@ static inline unsigned long migrate_home(unsigned long first, unsigned long n)
 static inline void settle(void)
 {
 	gpusvm_handler_settle(mm, 0);
+	fake_source_finish(fake);
 	assert_int_equal(fake->nevents, 0);
 }
 

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * No store is lost: threads add to words of memory that moves to the device and
+ * home all the time, and a thread sends the same memory through system calls.
+ * In the end the sum of the words is the number of additions.
+ *
+ * With the ready pool and copy engine, as a runtime would use them.
+ *
+ * argv[1]: move or wp; argv[2]: largest range in bytes; argv[3]: huge, for
+ * transparent huge pages.  GPUSVM_STRESS_SECONDS: how long (10).
+ */
+#include <drm/drm_gpusvm.h>
+#include <gpusvm/copy.h>
+#include <gpusvm/devmem.h>
+#include <gpusvm/gpusvm.h>
+
+#include <linux/err.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ADDERS 3
+#define ALIGNMENT (2ul << 20)
+#define MEMORY (8ul << 20)
+#define WORDS (MEMORY / sizeof(unsigned long))
+
+static const unsigned long chunk_sizes[] = { 2ul << 20, 64ul << 10, 4ul << 10 };
+
+/* Device memory of one range; one reference is the library's. */
+struct block {
+	struct drm_gpusvm_devmem devmem;
+	struct kref refs;
+	unsigned long pfn;
+};
+
+static struct mm_struct *mm;
+static struct gpusvm_devmem_pool *pool;
+static struct drm_gpusvm *svm;
+static struct drm_pagemap dpagemap;
+static unsigned long *words;
+static bool stop;
+
+static void block_release(struct kref *refs)
+{
+	struct block *block = container_of(refs, struct block, refs);
+
+	gpusvm_devmem_pool_free(pool, block->pfn, block->devmem.size);
+	gpusvm_free(block);
+}
+
+static void devmem_release(struct drm_gpusvm_devmem *devmem)
+{
+	kref_put(&container_of(devmem, struct block, devmem)->refs,
+		 block_release);
+}
+
+static int populate(struct drm_gpusvm_devmem *devmem, unsigned long npages,
+		    unsigned long *pfn)
+{
+	struct block *block = container_of(devmem, struct block, devmem);
+	unsigned long i;
+
+	for (i = 0; i < npages; i++)
+		pfn[i] = block->pfn + i;
+	return 0;
+}
+
+static const struct drm_gpusvm_devmem_ops devmem_ops = {
+	.devmem_release = devmem_release,
+	.populate_devmem_pfn = populate,
+	.copy_to_devmem = gpusvm_memcpy_to_devmem,
+	.copy_to_ram = gpusvm_memcpy_to_ram,
+};
+
+static struct drm_pagemap_device_addr
+device_map(struct drm_pagemap *map, struct device *dev, struct page *page,
+	   unsigned int order, enum dma_data_direction dir)
+{
+	(void)map;
+	(void)dev;
+	return drm_pagemap_device_addr_encode(
+		(unsigned long)gpusvm_page_address(page),
+		DRM_INTERCONNECT_DRIVER, order, dir);
+}
+
+static void invalidate(struct drm_gpusvm *gpusvm,
+		       struct drm_gpusvm_notifier *notifier,
+		       const struct mmu_notifier_range *mmu_range)
+{
+	const struct drm_gpusvm_ctx ctx = { .in_notifier = 1 };
+	struct drm_gpusvm_range *range = NULL;
+
+	drm_gpusvm_for_each_range(range, notifier, mmu_range->start,
+				  mmu_range->end)
+		drm_gpusvm_range_unmap_pages(gpusvm, range, &ctx);
+}
+
+static const struct drm_pagemap_ops pagemap_ops = { .device_map = device_map };
+static const struct drm_gpusvm_ops svm_ops = { .invalidate = invalidate };
+
+static void log_line(enum gpusvm_log_level level, const char *message,
+		     void *priv)
+{
+	(void)level;
+	(void)priv;
+	if (write(STDOUT_FILENO, message, strlen(message)) < 0 ||
+	    write(STDOUT_FILENO, "\n", 1) < 0)
+		stop = true;
+}
+
+static void die(const char *what, long err)
+{
+	printf("%s: %s\n", what, strerror((int)-err));
+	exit(EXIT_FAILURE);
+}
+
+static struct block *block_create(size_t size)
+{
+	struct block *block = gpusvm_alloc(sizeof(*block));
+	int err;
+
+	if (!block)
+		die("gpusvm_alloc", -ENOMEM);
+	kref_init(&block->refs);
+	err = gpusvm_devmem_pool_alloc(pool, size, &block->pfn);
+	if (err)
+		die("gpusvm_devmem_pool_alloc", err);
+	drm_gpusvm_devmem_init(&block->devmem, NULL, mm, &devmem_ops, &dpagemap,
+			       size);
+	return block;
+}
+
+/* Move the range around an address to the device, and perhaps home again. */
+static unsigned long migrate(unsigned long addr, bool evict)
+{
+	const struct drm_gpusvm_ctx ctx = { .devmem_possible = 1 };
+	struct drm_gpusvm_range *range;
+	struct block *block;
+	int err;
+
+	range = drm_gpusvm_range_find_or_insert(svm, addr, 0, ~0ul, &ctx);
+	if (IS_ERR(range))
+		die("drm_gpusvm_range_find_or_insert", PTR_ERR(range));
+	block = block_create(drm_gpusvm_range_size(range));
+	kref_get(&block->refs);
+	gpusvm_mm_read_lock(mm);
+	err = drm_gpusvm_migrate_to_devmem(svm, range, &block->devmem, &ctx);
+	gpusvm_mm_read_unlock(mm);
+	if (err) {
+		/* Some or all of it is there already, or is on its way. */
+		if (err != -EFAULT && err != -EBUSY)
+			die("drm_gpusvm_migrate_to_devmem", err);
+		kref_put(&block->refs, block_release);
+	} else if (evict) {
+		err = drm_gpusvm_evict_to_ram(&block->devmem);
+		if (err)
+			die("drm_gpusvm_evict_to_ram", err);
+	}
+	kref_put(&block->refs, block_release);
+	return !err;
+}
+
+static void *add(void *arg)
+{
+	unsigned int seed = *(unsigned int *)arg;
+	unsigned long n = 0;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		__atomic_fetch_add(&words[(unsigned long)rand_r(&seed) % WORDS],
+				   1, __ATOMIC_RELAXED);
+		n++;
+	}
+	return (void *)n;
+}
+
+/* The kernel reads the memory, too, wherever it is. */
+static void *send(void *arg)
+{
+	unsigned int seed = *(unsigned int *)arg;
+	unsigned long n = 0, at;
+	char back[64];
+	int fds[2];
+
+	if (pipe(fds))
+		return NULL;
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		at = (unsigned long)rand_r(&seed) % (MEMORY - sizeof(back));
+		n += write(fds[1], (char *)words + at, sizeof(back)) ==
+		     sizeof(back);
+		n -= read(fds[0], back, sizeof(back)) != sizeof(back);
+	}
+	close(fds[0]);
+	close(fds[1]);
+	return (void *)n;
+}
+
+/* Memory of its own mapping: nothing else of this process migrates. */
+static void map_words(bool huge)
+{
+	unsigned long base;
+	void *area;
+
+	area = mmap(NULL, MEMORY + 2 * ALIGNMENT, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	base = ((unsigned long)area / ALIGNMENT + 1) * ALIGNMENT;
+	words = mmap((void *)base, MEMORY, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (area == MAP_FAILED || words == MAP_FAILED)
+		die("mmap", -ENOMEM);
+	if (huge)
+		madvise(words, MEMORY, MADV_HUGEPAGE);
+}
+
+static void set_up(enum gpusvm_technique technique, unsigned long largest)
+{
+	const struct gpusvm_mm_opts opts = {
+		.size = sizeof(opts),
+		.technique = technique,
+	};
+	const struct gpusvm_devmem_pool_opts pool_opts = {
+		.size = sizeof(pool_opts),
+		.bytes = 2 * MEMORY,
+		.node = -1,
+		.owner = &pool,
+		.pgmap_ops = drm_gpusvm_pagemap_ops_get(),
+	};
+	const unsigned long *chunks = chunk_sizes;
+	int err;
+
+	gpusvm_set_log(log_line, NULL, GPUSVM_LOG_WARNING);
+	err = gpusvm_mm_open(&mm, &opts);
+	if (err == -EPERM || err == -ENOSYS || err == -EOPNOTSUPP) {
+		printf("skipped: %s\n", strerror(-err));
+		exit(77);
+	}
+	if (!err)
+		err = gpusvm_devmem_pool_create(&pool, &pool_opts);
+	if (!err)
+		err = gpusvm_exclude(&dpagemap, sizeof(dpagemap));
+	svm = gpusvm_alloc(sizeof(*svm));
+	if (err || !svm)
+		die("set up", err);
+	dpagemap.ops = &pagemap_ops;
+	while (*chunks > largest)
+		chunks++;
+	err = drm_gpusvm_init(svm, "stress", NULL, mm, &pool, 0, 1ul << 47,
+			      512ul << 20, &svm_ops, chunks,
+			      (int)(chunk_sizes + 3 - chunks));
+	if (err)
+		die("drm_gpusvm_init", err);
+}
+
+/* Returns how many migrations there were; *@added, how many additions. */
+static unsigned long run(unsigned int seed, unsigned long ms,
+			 unsigned long *added, unsigned long *sent)
+{
+	unsigned long end = gpusvm_jiffies64() + ms, migrations = 0;
+	unsigned int seeds[ADDERS + 1];
+	pthread_t adder[ADDERS], sender;
+	void *count;
+	int i;
+
+	for (i = 0; i <= ADDERS; i++)
+		seeds[i] = seed + 1 + (unsigned int)i;
+	for (i = 0; i < ADDERS; i++)
+		pthread_create(&adder[i], NULL, add, &seeds[i]);
+	pthread_create(&sender, NULL, send, &seeds[ADDERS]);
+	while (gpusvm_jiffies64() < end)
+		migrations +=
+			migrate((unsigned long)words +
+					(unsigned long)rand_r(&seed) % MEMORY,
+				rand_r(&seed) % 2);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (*added = 0, i = 0; i < ADDERS; i++) {
+		pthread_join(adder[i], &count);
+		*added += (unsigned long)count;
+	}
+	pthread_join(sender, &count);
+	*sent = (unsigned long)count;
+	return migrations;
+}
+
+int main(int argc, char **argv)
+{
+	const char *seconds = getenv("GPUSVM_STRESS_SECONDS");
+	const char *wanted = getenv("GPUSVM_TEST_SEED");
+	unsigned int seed = wanted ? (unsigned int)strtoul(wanted, NULL, 0)
+				   : (unsigned int)getpid();
+	unsigned long migrations, added, sent, sum = 0, i;
+	int err;
+
+	if (argc < 3) {
+		printf("usage: %s move|wp BYTES [huge]\n", argv[0]);
+		return 2;
+	}
+	set_up(strcmp(argv[1], "wp") ? GPUSVM_TECHNIQUE_MOVE
+				     : GPUSVM_TECHNIQUE_WRITE_PROTECT,
+	       strtoul(argv[2], NULL, 0));
+	map_words(argc > 3);
+	printf("seed: GPUSVM_TEST_SEED=%u\n", seed);
+	migrations = run(seed,
+			 1000 * strtoul(seconds ? seconds : "10", NULL, 0),
+			 &added, &sent);
+
+	for (i = 0; i < WORDS; i++)
+		sum += words[i];
+	printf("%lu migrations, %lu additions, %lu in memory, %lu sent\n",
+	       migrations, added, sum, sent);
+	drm_gpusvm_free(svm);
+	err = gpusvm_mm_close(mm);
+	if (!err)
+		err = gpusvm_devmem_pool_destroy(pool);
+	if (err)
+		die("close", err);
+	return sum == added && migrations && sent ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bringing pages home because of their address: how long it waits for whom,
+ * and that everything else comes when one page cannot.  Time is the test's.
+ */
+#include "unit_migration.h"
+
+#define N 8ul
+#define FIRST 8ul
+#define SECOND 1000000000ul
+
+static unsigned long now_ns;
+static unsigned int naps;
+
+static bool tell_time(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = (long)now_ns;
+	return true;
+}
+
+static bool nap(const unsigned long *args, long *ret)
+{
+	(void)ret;
+	now_ns += args[0];
+	naps++;
+	return true;
+}
+
+/* ---- What the owner of the pages does ---- */
+
+static enum vm_fault_result answer;
+static unsigned int refuse; /* that many times before it comes */
+static unsigned long retry_ns;
+static unsigned int flags_seen;
+static unsigned long bad_addr;
+
+static enum vm_fault_result serve(struct vm_fault *vmf)
+{
+	struct page *page;
+
+	flags_seen = vmf->flags;
+	assert_ptr_equal(vmf->mm, mm);
+	if (vmf->address == bad_addr)
+		return VM_FAULT_SIGBUS;
+	if (refuse) {
+		refuse--;
+		vmf->retry_ns = retry_ns;
+		return answer;
+	}
+	page = gpusvm_devpt_clear(&mm->pt, vmf->address);
+	assert_non_null(page);
+	gpusvm_page_put(page);
+	return VM_FAULT_DONE;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	migration_setup(GPUSVM_TECHNIQUE_MOVE, N);
+	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
+	owner.fault = serve;
+	now_ns = 100 * SECOND;
+	naps = 0;
+	refuse = 0;
+	retry_ns = 0;
+	bad_addr = 0;
+	return migrate_out(FIRST);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unmap_all();
+	migration_teardown();
+	return 0;
+}
+
+static int bring(unsigned long i, unsigned int flags, unsigned long deadline)
+{
+	return gpusvm_mm_bring_home(mm, fake_addr(fake, i), flags, deadline);
+}
+
+static void bring_without_device_page_returns_0(void **state)
+{
+	(void)state;
+	assert_int_equal(bring(FIRST + N, 0, now_ns), 0);
+	assert_int_equal(owner.faults, 0);
+}
+
+static void bring_asks_the_owner_once(void **state)
+{
+	(void)state;
+	assert_int_equal(bring(FIRST, GPUSVM_FAULT_NO_TIMESLICE, now_ns), 0);
+	assert_int_equal(owner.faults, 1);
+	assert_int_equal(flags_seen, GPUSVM_FAULT_NO_TIMESLICE);
+	assert_null(entry_at(FIRST));
+	assert_int_equal(owner.refs, 1 + N - 1);
+}
+
+static void bring_of_held_page_returns_ebusy_at_the_deadline(void **state)
+{
+	unsigned long deadline = now_ns + 1000 * 1000;
+
+	(void)state;
+	answer = VM_FAULT_RETRY;
+	refuse = ~0u;
+	assert_int_equal(bring(FIRST, 0, deadline), -EBUSY);
+	assert_int_equal(now_ns, deadline);
+	assert_in_range(naps, 2, 30);
+	assert_int_equal(owner.refs, 1 + N);
+	assert_on_device(FIRST, 0);
+	/* Threads that met the owner at work may wait for us. */
+	assert_int_equal(fake->count[FAKE_OP_WAKE], owner.faults);
+}
+
+static void bring_of_page_held_for_a_while_returns_0(void **state)
+{
+	(void)state;
+	answer = VM_FAULT_RETRY;
+	refuse = 5;
+	assert_int_equal(bring(FIRST, 0, now_ns + SECOND), 0);
+	assert_int_equal(owner.faults, 6);
+	assert_int_equal(naps, 5);
+}
+
+static void bring_sleeps_until_it_may_retry(void **state)
+{
+	(void)state;
+	answer = VM_FAULT_RETRY;
+	refuse = 1;
+	retry_ns = now_ns + SECOND / 2;
+	assert_int_equal(bring(FIRST, 0, now_ns + SECOND), 0);
+	assert_int_equal(naps, 1);
+	assert_int_equal(now_ns, retry_ns);
+}
+
+static void bring_waits_for_timeslice_beyond_the_deadline(void **state)
+{
+	(void)state;
+	answer = VM_FAULT_TIMESLICE;
+	refuse = 1;
+	retry_ns = now_ns + 10 * SECOND;
+	assert_int_equal(bring(FIRST, 0, now_ns + SECOND), 0);
+	assert_int_equal(now_ns, retry_ns);
+	assert_null(entry_at(FIRST));
+}
+
+static void bring_that_cannot_copy_returns_efault(void **state)
+{
+	(void)state;
+	bad_addr = fake_addr(fake, FIRST + 2);
+	assert_int_equal(bring(FIRST + 2, 0, now_ns + SECOND), -EFAULT);
+	assert_int_equal(owner.refs, 1 + N);
+	assert_int_equal(fake->count[FAKE_OP_WAKE], 1);
+	assert_on_device(FIRST + 2, 2);
+}
+
+static void bring_all_brings_all(void **state)
+{
+	(void)state;
+	assert_int_equal(gpusvm_mm_bring_all_home(mm), 0);
+	assert_nothing_on_device();
+	assert_int_equal(flags_seen, GPUSVM_FAULT_NO_TIMESLICE);
+	assert_int_equal(gpusvm_mm_bring_all_home(mm), 0);
+}
+
+static void bring_all_goes_on_after_a_bad_page(void **state)
+{
+	(void)state;
+	bad_addr = fake_addr(fake, FIRST + 2);
+	assert_int_equal(gpusvm_mm_bring_all_home(mm), -EFAULT);
+	assert_int_equal(mm->pt.npages, 1);
+	assert_on_device(FIRST + 2, 2);
+	bad_addr = 0;
+	assert_int_equal(gpusvm_mm_bring_all_home(mm), 0);
+}
+
+static void bring_all_gives_up_on_a_held_page(void **state)
+{
+	(void)state;
+	answer = VM_FAULT_RETRY;
+	refuse = ~0u;
+	retry_ns = 0;
+	assert_int_equal(gpusvm_mm_bring_all_home(mm), -EBUSY);
+	assert_int_equal(now_ns, 100 * SECOND + N * SECOND);
+	assert_int_equal(mm->pt.npages, N);
+}
+
+#define home_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		home_test(bring_without_device_page_returns_0),
+		home_test(bring_asks_the_owner_once),
+		home_test(bring_of_held_page_returns_ebusy_at_the_deadline),
+		home_test(bring_of_page_held_for_a_while_returns_0),
+		home_test(bring_sleeps_until_it_may_retry),
+		home_test(bring_waits_for_timeslice_beyond_the_deadline),
+		home_test(bring_that_cannot_copy_returns_efault),
+		home_test(bring_all_brings_all),
+		home_test(bring_all_goes_on_after_a_bad_page),
+		home_test(bring_all_gives_up_on_a_held_page),
+	};
+
+	return cmocka_run_group_tests_name("home", tests, NULL, NULL);
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The two ways to take pages from the CPU, step by step: pieces of mapping,
+ * what is found in the run afterwards, whose removal an event tells of.
+ */
+#include "unit_migration.h"
+
+#include "isolate.h"
+
+#define N 12ul
+#define FIRST 4ul
+
+static int setup(void **state)
+{
+	(void)state;
+	migration_setup(GPUSVM_TECHNIQUE_MOVE, N);
+	m.start = fake_addr(fake, FIRST);
+	take_device_pages();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_source_forget_plans(fake);
+	for (i = 0; i < N; i++) {
+		if (m.pages[i]->vaddr)
+			gpusvm_devpt_clear(&mm->pt, m.pages[i]->vaddr);
+		gpusvm_page_put(m.pages[i]);
+	}
+	gpusvm_staging_put(mm, m.run);
+	migration_teardown();
+	return 0;
+}
+
+static void split_at(unsigned long i)
+{
+	madvise(window(i), (WINDOW - i) << PAGE_SHIFT, MADV_DONTFORK);
+}
+
+static void enter_pages(void)
+{
+	unsigned long i;
+
+	for (i = 0; i < N; i++) {
+		m.pages[i]->migration = &m;
+		assert_int_equal(gpusvm_devpt_set(&mm->pt,
+						  fake_addr(fake, FIRST + i),
+						  m.pages[i]),
+				 0);
+	}
+}
+
+static void move_takes_what_is_there(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_fill(window(FIRST), 5, 1);
+	assert_int_equal(gpusvm_isolate_move(&m), 0);
+	gpusvm_isolate_moved(&m);
+	assert_int_equal(m.run->nfilled, 5);
+	for (i = 0; i < N; i++)
+		assert_int_equal(m.ram[i],
+				 i < 5 ? m.run->addr + (i << PAGE_SHIFT) : 0);
+	assert_true(fake_matches((void *)m.run->addr, 5, 1));
+	assert_false(fake_present(m.start));
+}
+
+static void move_of_memory_that_cannot_returns_eopnotsupp(void **state)
+{
+	(void)state;
+	fake_source_fail(fake, FAKE_OP_TAKE, -EINVAL);
+	assert_int_equal(gpusvm_isolate_move(&m), -EOPNOTSUPP);
+}
+
+static void move_of_two_pieces_asks_for_each(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	split_at(FIRST + 5);
+	/* The whole cannot be moved in one call. */
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+						   .times = 1,
+						   .error = -EINVAL });
+	assert_int_equal(gpusvm_isolate_move(&m), 0);
+	assert_int_equal(fake->count[FAKE_OP_TAKE], 3);
+	assert_false(fake_source_called(fake, FAKE_OP_TAKE,
+					fake_addr(fake, FIRST + N)));
+	gpusvm_isolate_moved(&m);
+	assert_true(fake_matches((void *)m.run->addr, N, 1));
+}
+
+static void move_of_no_mapping_returns_ebusy(void **state)
+{
+	(void)state;
+	fake_source_fail(fake, FAKE_OP_TAKE, -EINVAL);
+	m.start = 0;
+	assert_int_equal(gpusvm_isolate_move(&m), -EBUSY);
+}
+
+static void moved_after_failure_knows_what_came(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+						   .times = 1,
+						   .max_pages = 7 });
+	fake_source_fail(fake, FAKE_OP_TAKE, -ENOMEM);
+	assert_int_equal(gpusvm_isolate_move(&m), -ENOMEM);
+	gpusvm_isolate_moved(&m);
+	assert_int_equal(m.run->nfilled, 7);
+	assert_int_not_equal(m.ram[6], 0);
+	assert_int_equal(m.ram[7], 0);
+}
+
+static void protect_returns_eagain_or_ebusy(void **state)
+{
+	(void)state;
+	assert_int_equal(gpusvm_isolate_protect(&m), 0);
+	assert_true(fake->flags[FIRST] & FAKE_PROTECTED);
+	assert_true(fake->flags[FIRST + N - 1] & FAKE_PROTECTED);
+	assert_false(fake->flags[FIRST + N] & FAKE_PROTECTED);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_PROTECT,
+						   .times = 1,
+						   .error = -EAGAIN });
+	assert_int_equal(gpusvm_isolate_protect(&m), -EAGAIN);
+	fake_source_fail(fake, FAKE_OP_PROTECT, -ENOENT);
+	assert_int_equal(gpusvm_isolate_protect(&m), -EBUSY);
+}
+
+static void copy_copies_runs_and_leaves_holes(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	for (i = 0; i < N; i++)
+		if (i != 0 && i != 5 && i != 6)
+			fake_fill(window(FIRST + i), 1, (unsigned int)i);
+	assert_int_equal(gpusvm_isolate_copy(&m), 0);
+	/* Pages 1 to 4, and 7 on. */
+	assert_int_equal(fake_sys_calls(FAKE_SYS_PROCESS_VM_READV), 2);
+	for (i = 0; i < N; i++) {
+		if (i == 0 || i == 5 || i == 6) {
+			assert_int_equal(m.ram[i], 0);
+			continue;
+		}
+		assert_true(fake_matches((void *)m.ram[i], 1, (unsigned int)i));
+		assert_true(fake_present(fake_addr(fake, FIRST + i)));
+	}
+}
+
+static void copy_without_staging_returns_enomem(void **state)
+{
+	(void)state;
+	fake_source_fail(fake, FAKE_OP_FILL, -ENOMEM);
+	assert_int_equal(gpusvm_isolate_copy(&m), -ENOMEM);
+	assert_int_equal(mm->staging.bytes, 0);
+}
+
+static void copy_that_fails_gives_the_run_back(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_sys_fail(FAKE_SYS_PROCESS_VM_READV, -EFAULT, 1);
+	assert_int_equal(gpusvm_isolate_copy(&m), -EBUSY);
+	assert_int_equal(mm->staging.bytes, N * PAGE_SIZE);
+	gpusvm_staging_get_empty(mm, &m.run);
+}
+
+static void drop_of_two_pieces_drops_both(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_fill(window(FIRST - 1), N + 2, 1);
+	split_at(FIRST + 5);
+	enter_pages();
+	assert_int_equal(gpusvm_isolate_drop(&m), 0);
+	for (i = 0; i < N; i++) {
+		assert_false(fake_present(fake_addr(fake, FIRST + i)));
+		assert_ptr_equal(entry_at(FIRST + i), m.pages[i]);
+	}
+	assert_true(fake_present(fake_addr(fake, FIRST - 1)));
+	assert_true(fake_present(fake_addr(fake, FIRST + N)));
+	assert_int_equal(mm->drop_end, 0);
+	assert_true(m.dropping); /* until the migration ends */
+}
+
+static void drop_of_unmapped_memory_returns_0(void **state)
+{
+	(void)state;
+	enter_pages();
+	munmap(window(FIRST), N << PAGE_SHIFT);
+	assert_int_equal(gpusvm_isolate_drop(&m), 0);
+	/* So that the window is whole again. */
+	assert_ptr_not_equal(
+		mmap(window(FIRST), N << PAGE_SHIFT, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+		MAP_FAILED);
+}
+
+static void drop_that_fails_returns_the_error(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	enter_pages();
+	fake_sys_fail(FAKE_SYS_MADVISE, -EIO, 1);
+	assert_int_equal(gpusvm_isolate_drop(&m), -EIO);
+	assert_true(fake_present(m.start));
+	assert_int_equal(mm->drop_end, 0);
+	assert_int_equal(pthread_mutex_trylock(&mm->drop_lock), 0);
+	pthread_mutex_unlock(&mm->drop_lock);
+}
+
+static void push_removal(unsigned long first, unsigned long n)
+{
+	fake_source_push(fake, (struct source_event){
+				       .type = SOURCE_REMOVE,
+				       .start = fake_addr(fake, first),
+				       .end = fake_addr(fake, first + n),
+			       });
+}
+
+/* The program's removal has the same interval as ours: both come. */
+static bool same_removal_twice(const unsigned long *args, long *ret)
+{
+	if (args[2] == MADV_DONTNEED && args[0] == m.start)
+		push_removal(FIRST, N);
+	return dontneed_raises_event(args, ret);
+}
+
+static void drop_with_equal_removal_honours_it(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	enter_pages();
+	fake_sys_hook(FAKE_SYS_MADVISE, same_removal_twice);
+	assert_int_equal(gpusvm_isolate_drop(&m), 0);
+	for (i = 0; i < N; i++) {
+		assert_null(entry_at(FIRST + i));
+		assert_false(m.pages[i]->removed);
+	}
+}
+
+/* The kernel told of our call in another way than expected. */
+static bool removal_in_halves(const unsigned long *args, long *ret)
+{
+	(void)ret;
+	if (args[2] == MADV_DONTNEED && args[0] == m.start) {
+		push_removal(FIRST, N / 2);
+		push_removal(FIRST + N / 2, N / 2);
+		gpusvm_handler_settle(mm, 0);
+	}
+	return false;
+}
+
+static void drop_with_unknown_removal_keeps_pages(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	enter_pages();
+	fake_sys_hook(FAKE_SYS_MADVISE, removal_in_halves);
+	assert_int_equal(gpusvm_isolate_drop(&m), 0);
+	assert_int_equal(mm->pt.npages, N);
+	assert_false(m.pages[0]->removed);
+}
+
+#define isolate_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		isolate_test(move_takes_what_is_there),
+		isolate_test(move_of_memory_that_cannot_returns_eopnotsupp),
+		isolate_test(move_of_two_pieces_asks_for_each),
+		isolate_test(move_of_no_mapping_returns_ebusy),
+		isolate_test(moved_after_failure_knows_what_came),
+		isolate_test(protect_returns_eagain_or_ebusy),
+		isolate_test(copy_copies_runs_and_leaves_holes),
+		isolate_test(copy_without_staging_returns_enomem),
+		isolate_test(copy_that_fails_gives_the_run_back),
+		isolate_test(drop_of_two_pieces_drops_both),
+		isolate_test(drop_of_unmapped_memory_returns_0),
+		isolate_test(drop_that_fails_returns_the_error),
+		isolate_test(drop_with_equal_removal_honours_it),
+		isolate_test(drop_with_unknown_removal_keeps_pages),
+	};
+
+	return cmocka_run_group_tests_name("isolate", tests, NULL, NULL);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * drm_gpusvm_migrate_to_devmem(): each reason to refuse, and what every failure
+ * on the way leaves behind: memory as it was, no device page in use, the
+ * allocation the driver's.
+ */
+#include "unit_svm.h"
+
+/* ---- Lack of memory ---- */
+
+void *__real_gpusvm_alloc(size_t size);
+void *__wrap_gpusvm_alloc(size_t size);
+void *__real_gpusvm_alloc_array(size_t n, size_t size);
+void *__wrap_gpusvm_alloc_array(size_t n, size_t size);
+
+static unsigned int fail_alloc;
+
+void *__wrap_gpusvm_alloc(size_t size)
+{
+	return fails_now(&fail_alloc) ? NULL : __real_gpusvm_alloc(size);
+}
+
+void *__wrap_gpusvm_alloc_array(size_t n, size_t size)
+{
+	return fails_now(&fail_alloc) ? NULL
+				      : __real_gpusvm_alloc_array(n, size);
+}
+
+/* As if it had never been tried, and the next attempt works. */
+static void assert_undone(struct drm_gpusvm_range *range, size_t blocks)
+{
+	assert_true(vram_is_free());
+	assert_int_equal(gpusvm_alloc_live(), blocks);
+	assert_int_equal(maps, unmaps);
+	assert_int_equal(releases, 0);
+	assert_false(gpusvm_completion_done(&alloc.devmem.detached));
+	assert_true(fake_matches(window(0), N, 1));
+	assert_int_equal(mm->notifiers.active, 0);
+	assert_int_equal(mm->notifiers.seq & 1, 0);
+	fake_source_forget_plans(fake);
+	assert_int_equal(migrate(range, &alloc), 0);
+	assert_true(fake_matches((void *)vram.range.start, N, 1));
+	assert_int_equal(releases, 0);
+}
+
+static void migrate_moves_data_and_binds_the_allocation(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+
+	(void)state;
+	assert_int_equal(migrate(range, &alloc), 0);
+	assert_true(fake_matches((void *)vram.range.start, N, 1));
+	assert_int_equal(mm->pt.npages, N);
+	assert_int_equal(copies_to_devmem, 1);
+	assert_int_equal(maps, N);
+	assert_int_equal(unmaps, N);
+	assert_true(invalidations > 0);
+	/* It dies with its last page, detached first. */
+	fake_source_unmap(fake, 0, N);
+	settle();
+	assert_int_equal(releases, 1);
+	assert_true(gpusvm_completion_done(&alloc.devmem.detached));
+	assert_true(vram_is_free());
+}
+
+static void assert_refused(struct drm_gpusvm_range *range, int expected)
+{
+	assert_int_equal(migrate(range, &alloc), expected);
+	assert_true(vram_is_free());
+	assert_int_equal(copies_to_devmem, 0);
+	assert_int_equal(maps, 0);
+}
+
+static void migrate_checks_what_it_is_given(void **state)
+{
+	static const struct drm_gpusvm_devmem_ops empty;
+	struct drm_gpusvm_range *range = filled_range();
+	size_t blocks = gpusvm_alloc_live();
+	struct drm_gpusvm_devmem_ops ops;
+
+	(void)state;
+	range->flags.migrate_devmem = 0;
+	assert_refused(range, -EINVAL);
+	range->flags.migrate_devmem = 1;
+	alloc.devmem.ops = NULL;
+	assert_refused(range, -EOPNOTSUPP);
+	alloc.devmem.ops = &empty;
+	assert_refused(range, -EOPNOTSUPP);
+	alloc.devmem.ops = &ops;
+	ops = devmem_ops;
+	ops.populate_devmem_pfn = NULL;
+	assert_refused(range, -EOPNOTSUPP);
+	ops = devmem_ops;
+	ops.copy_to_devmem = NULL;
+	assert_refused(range, -EOPNOTSUPP);
+	ops = devmem_ops;
+	ops.copy_to_ram = NULL;
+	assert_refused(range, -EOPNOTSUPP);
+	alloc.devmem.ops = &devmem_ops;
+	alloc.devmem.size = (N - 1) * PAGE_SIZE;
+	assert_refused(range, -EINVAL);
+	alloc.devmem.size = N * PAGE_SIZE;
+	mm->users = 0;
+	assert_refused(range, -EFAULT);
+	mm->users = 1;
+	assert_undone(range, blocks);
+}
+
+static void map_over(unsigned long first, unsigned long n, int prot, int flags)
+{
+	assert_ptr_equal(mmap(window(first), n << PAGE_SHIFT, prot,
+			      MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0),
+			 window(first));
+}
+
+static void migrate_checks_the_mapping(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+
+	(void)state;
+	munmap(window(0), PAGE_SIZE);
+	assert_refused(range, -ENOENT);
+	map_over(0, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	munmap(window(4), PAGE_SIZE);
+	assert_refused(range, -EINVAL);
+	map_over(4, 1, PROT_READ, MAP_PRIVATE);
+	assert_refused(range, -EINVAL);
+	map_over(0, N, PROT_READ | PROT_WRITE, MAP_SHARED);
+	assert_refused(range, -EBUSY);
+	map_over(0, N, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+}
+
+static void migrate_without_memory_is_undone(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+	size_t blocks = gpusvm_alloc_live();
+	unsigned int n;
+	int err;
+
+	(void)state;
+	for (n = 1; n < 50; n++) {
+		fail_alloc = n;
+		err = migrate(range, &alloc);
+		if (fail_alloc) /* there was none to fail */
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_true(vram_is_free());
+		assert_int_equal(releases, 0);
+		assert_true(fake_matches(window(0), N, 1));
+	}
+	fail_alloc = 0;
+	assert_int_equal(err, 0);
+	assert_true(n > 5);
+	fake_source_unmap(fake, 0, N);
+	settle();
+	/* The piece of staging memory stays for what comes next. */
+	assert_in_range(gpusvm_alloc_live(), blocks, blocks + 2);
+}
+
+/* So that staging memory is there and blocks can be counted. */
+static size_t warm_up(struct drm_gpusvm_range *range)
+{
+	assert_int_equal(migrate(range, &alloc), 0);
+	assert_int_equal(drm_gpusvm_evict_to_ram(&alloc.devmem), 0);
+	assert_int_equal(releases, 1);
+	releases = 0;
+	init_allocation(&alloc, 0);
+	return gpusvm_alloc_live();
+}
+
+static void migrate_with_failing_callback_is_undone(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+	size_t blocks = warm_up(range);
+
+	(void)state;
+	fail_populate = 1;
+	assert_int_equal(migrate(range, &alloc), -ENXIO);
+	fail_to_devmem = 1;
+	assert_int_equal(migrate(range, &alloc), -EREMOTEIO);
+	fail_map = 1;
+	assert_int_equal(migrate(range, &alloc), -EFAULT);
+	fail_map = N;
+	assert_int_equal(migrate(range, &alloc), -EFAULT);
+	assert_undone(range, blocks);
+}
+
+static void migrate_with_failing_source_is_undone(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+	size_t blocks = warm_up(range);
+
+	(void)state;
+	fake_source_fail(fake, FAKE_OP_TAKE, -EBUSY);
+	assert_int_equal(migrate(range, &alloc), -EBUSY);
+	fake_source_forget_plans(fake);
+	fake_source_fail(fake, FAKE_OP_TRAP, -ENOMEM);
+	assert_int_equal(migrate(range, &alloc), -ENOMEM);
+	assert_undone(range, blocks);
+}
+
+static void migrate_to_pages_in_use_is_undone(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+	size_t blocks = warm_up(range);
+
+	(void)state;
+	/* The tenth is somebody's: the nine before it are given back. */
+	vram.pages[9].refcount = 1;
+	assert_int_equal(migrate(range, &alloc), -EBUSY);
+	vram.pages[9].refcount = 0;
+	assert_undone(range, blocks);
+}
+
+static int populate_unknown(struct drm_gpusvm_devmem *devmem,
+			    unsigned long npages, unsigned long *pfn)
+{
+	populate(devmem, npages, pfn);
+	pfn[npages - 1] = 1;
+	return 0;
+}
+
+static void migrate_to_unknown_pages_is_undone(void **state)
+{
+	struct drm_gpusvm_devmem_ops ops = devmem_ops;
+	struct drm_gpusvm_range *range = filled_range();
+	size_t blocks = warm_up(range);
+
+	(void)state;
+	ops.populate_devmem_pfn = populate_unknown;
+	alloc.devmem.ops = &ops;
+	assert_int_equal(migrate(range, &alloc), -EINVAL);
+	alloc.devmem.ops = &devmem_ops;
+	assert_undone(range, blocks);
+}
+
+static void migrate_twice_returns_efault(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+	struct allocation second;
+
+	(void)state;
+	assert_int_equal(migrate(range, &alloc), 0);
+	init_allocation(&second, N);
+	assert_int_equal(migrate(range, &second), -EFAULT);
+	assert_int_equal(releases, 0);
+	assert_int_equal(mm->pt.npages, N);
+	assert_true(fake_matches((void *)vram.range.start, N, 1));
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		svm_test(migrate_moves_data_and_binds_the_allocation),
+		svm_test(migrate_checks_what_it_is_given),
+		svm_test(migrate_checks_the_mapping),
+		svm_test(migrate_without_memory_is_undone),
+		svm_test(migrate_with_failing_callback_is_undone),
+		svm_test(migrate_with_failing_source_is_undone),
+		svm_test(migrate_to_pages_in_use_is_undone),
+		svm_test(migrate_to_unknown_pages_is_undone),
+		svm_test(migrate_twice_returns_efault),
+	};
+
+	return cmocka_run_group_tests_name("migrate", tests, NULL, NULL);
+}
