@@ -105,18 +105,23 @@ static size_t free_on_node(int node)
 		    : SIZE_MAX;
 }
 
-/* The distance of @to, as the node with the lowest number sees it. */
-static unsigned long distance_to(int to)
+/*
+ * The distance of @to, as node 0 sees it: its file has a number for each node
+ * that is online, in order.
+ */
+static unsigned long distance_to(const struct nodes *online, int to)
 {
-	char buf[256];
-	char *text = buf;
 	unsigned long distance = 0;
+	char buf[4096];
+	char *text = buf;
+	int node;
 
 	if (read_file("/sys/devices/system/node/node0/distance", buf,
 		      sizeof(buf)) <= 0)
 		return 0;
-	for (; to >= 0 && *text; to--)
-		distance = strtoul(text, &text, 10);
+	for (node = 0; node <= to && *text; node++)
+		if (has_node(online, node))
+			distance = strtoul(text, &text, 10);
 	return distance;
 }
 
@@ -124,14 +129,15 @@ static unsigned long distance_to(int to)
 static int best_node(const struct nodes *memory)
 {
 	unsigned long score, best_score = 0;
-	struct nodes cpus;
+	struct nodes cpus, online;
 	int node, best = -1;
 
 	read_nodes("has_cpu", &cpus);
+	read_nodes("online", &online);
 	for (node = 0; node < MAX_NODES; node++) {
 		if (!has_node(memory, node))
 			continue;
-		score = 1 + distance_to(node) +
+		score = 1 + distance_to(&online, node) +
 			(has_node(&cpus, node) ? 0 : 1ul << 32);
 		if (score > best_score) {
 			best_score = score;

@@ -57,6 +57,7 @@ static void fill_absent(const struct fault_in *fault, unsigned long start,
 	int err = 0;
 
 	for (addr = start; addr < end && err != -ENOENT;) {
+		err = 0;
 		gpusvm_down_read(&mm->event_lock);
 		pthread_mutex_lock(&mm->pt_lock);
 		if (!gpusvm_devpt_get(&mm->pt, addr))
