@@ -55,7 +55,7 @@ static void remove_entries(struct mm_struct *mm, unsigned long start,
 	pthread_mutex_lock(&mm->pt_lock);
 	while ((page = gpusvm_devpt_next(&mm->pt, start, end))) {
 		start = page->vaddr + PAGE_SIZE;
-		if (page->migration && page->migration->dropping)
+		if (page->migration && page->migration->hold_removals)
 			page->removed = true;
 		else
 			remove_entry(mm, page, applied);

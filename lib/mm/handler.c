@@ -91,20 +91,18 @@ void gpusvm_handler_wait(struct mm_struct *mm)
 	pthread_mutex_unlock(&handler->wait_lock);
 }
 
-/* Under event_lock. */
-static void queue_event(struct mm_struct *mm, const struct source_event *event)
+/* Apply an event, and make the rest of it a job; under event_lock. */
+static void apply_event(struct mm_struct *mm, const struct source_event *event,
+			struct job *job)
 {
 	struct handler *handler = mm->handler;
-	struct job job = { .ops = NULL };
 
-	gpusvm_event_apply(mm, event, &job.applied);
+	*job = (struct job){ .ops = NULL };
+	gpusvm_event_apply(mm, event, &job->applied);
 	pthread_mutex_lock(&handler->lock);
-	job.epoch = handler->epoch;
-	handler->in_epoch[job.epoch]++;
+	job->epoch = handler->epoch;
+	handler->in_epoch[job->epoch]++;
 	pthread_mutex_unlock(&handler->lock);
-	/* A full queue is no reason to forget one. */
-	if (!push_job(handler, &job))
-		finish_event(mm, &job);
 }
 
 /*
@@ -116,7 +114,8 @@ static void queue_event(struct mm_struct *mm, const struct source_event *event)
 static int read_batch(struct mm_struct *mm, struct source_event *events,
 		      bool *any)
 {
-	int i, n, nfaults = 0;
+	int i, n, nfaults = 0, njobs = 0;
+	struct job jobs[SOURCE_BATCH];
 
 	gpusvm_down_write(&mm->event_lock);
 	n = mm->source->ops->read(mm->source, events);
@@ -124,9 +123,14 @@ static int read_batch(struct mm_struct *mm, struct source_event *events,
 		if (events[i].type == SOURCE_FAULT)
 			events[nfaults++] = events[i];
 		else
-			queue_event(mm, &events[i]);
+			apply_event(mm, &events[i], &jobs[njobs++]);
 	}
 	gpusvm_up_write(&mm->event_lock);
+
+	/* A full queue is no reason to forget an event. */
+	for (i = 0; i < njobs; i++)
+		if (!push_job(mm->handler, &jobs[i]))
+			finish_event(mm, &jobs[i]);
 	*any = n > 0;
 	return nfaults;
 }

@@ -197,13 +197,42 @@ int gpusvm_isolate_copy(struct migration *m)
 	return err ? -EBUSY : 0;
 }
 
-static void expect_removal(struct mm_struct *mm, unsigned long start,
+/* Pages from @i on that are where they were taken from; *@n is at least 1. */
+static bool in_place(struct migration *m, unsigned long i, unsigned long *n)
+{
+	unsigned long vaddr = m->start + (i << PAGE_SHIFT);
+	bool found;
+
+	pthread_mutex_lock(&m->mm->pt_lock);
+	found = m->pages[i]->vaddr == vaddr;
+	for (*n = 1; i + *n < m->npages; ++*n)
+		if ((m->pages[i + *n]->vaddr == vaddr + (*n << PAGE_SHIFT)) !=
+		    found)
+			break;
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	return found;
+}
+
+/*
+ * The last look at the entries before the pages go: what was unmapped meanwhile
+ * may be another mapping by now.  False if something changed.
+ */
+static bool expect_removal(struct migration *m, unsigned long start,
 			   unsigned long end)
 {
+	unsigned long i = (start - m->start) >> PAGE_SHIFT;
+	struct mm_struct *mm = m->mm;
+	unsigned long n;
+	bool found;
+
 	gpusvm_down_write(&mm->event_lock);
-	mm->drop_start = start;
-	mm->drop_end = end;
+	found = in_place(m, i, &n) && n >= (end - start) >> PAGE_SHIFT;
+	if (found) {
+		mm->drop_start = start;
+		mm->drop_end = end;
+	}
 	gpusvm_up_write(&mm->event_lock);
+	return found;
 }
 
 /* Whether the removal was told of; the event was read before madvise() ended */
@@ -219,59 +248,55 @@ static bool removal_came(struct mm_struct *mm)
 	return came;
 }
 
-static int drop_piece(struct mm_struct *mm, unsigned long start,
-		      unsigned long end, bool *came)
+static int drop_piece(struct migration *m, unsigned long start,
+		      unsigned long end)
 {
 	int err;
 
-	expect_removal(mm, start, end);
+	if (!expect_removal(m, start, end))
+		return -EBUSY;
 	err = gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
 	if (err == -EINVAL)
 		err = gpusvm_sys_madvise(start, end - start,
 					 MADV_DONTNEED_LOCKED);
-	*came &= removal_came(mm);
+	m->own_told &= removal_came(m->mm);
+	return err;
+}
+
+static int drop_run(struct migration *m, unsigned long start, unsigned long end)
+{
+	unsigned long addr, next;
+	struct vma piece;
+	int err = 0;
+
+	for (addr = start; addr < end && !err; addr = next) {
+		if (gpusvm_vma_piece(m->mm, addr, &piece))
+			break; /* unmapped: the entries follow the event */
+		next = min(piece.end, end);
+		err = drop_piece(m, addr, next);
+	}
 	return err;
 }
 
 /*
- * Removals that the program made at the same time: events cannot be told from
- * ours but by their interval.  If one with our interval came for each of our
- * calls, the others were the program's.
+ * Removals that the program makes at the same time cannot be told from ours but
+ * by their interval.  If one with our interval came for each of our calls, the
+ * others are the program's.
  */
-static void honour_removals(struct migration *m, bool ours_came)
-{
-	struct page *page;
-	unsigned long i;
-
-	pthread_mutex_lock(&m->mm->pt_lock);
-	for (i = 0; i < m->npages; i++) {
-		page = m->pages[i];
-		if (page->removed && ours_came && page->vaddr)
-			gpusvm_devpt_clear(&m->mm->pt, page->vaddr);
-		page->removed = false;
-	}
-	pthread_mutex_unlock(&m->mm->pt_lock);
-}
-
 int gpusvm_isolate_drop(struct migration *m)
 {
-	unsigned long addr, next, end = m->start + (m->npages << PAGE_SHIFT);
 	struct mm_struct *mm = m->mm;
-	bool ours_came = true;
-	struct vma piece;
+	unsigned long i, n, addr;
 	int err = 0;
 
-	pthread_mutex_lock(&mm->drop_lock);
-	pthread_mutex_lock(&mm->pt_lock);
 	m->dropping = true;
-	pthread_mutex_unlock(&mm->pt_lock);
-	for (addr = m->start; addr < end && !err; addr = next) {
-		if (gpusvm_vma_piece(mm, addr, &piece))
-			break; /* unmapped: the entries follow the event */
-		next = min(piece.end, end);
-		err = drop_piece(mm, addr, next, &ours_came);
+	m->own_told = true;
+	pthread_mutex_lock(&mm->drop_lock);
+	for (i = 0; i < m->npages && !err; i += n) {
+		addr = m->start + (i << PAGE_SHIFT);
+		if (in_place(m, i, &n))
+			err = drop_run(m, addr, addr + (n << PAGE_SHIFT));
 	}
-	honour_removals(m, ours_came);
 	pthread_mutex_unlock(&mm->drop_lock);
 	return err;
 }

@@ -206,13 +206,18 @@ void gpusvm_migrate_end(struct migration *m)
 		if (!page || page->migration != m)
 			continue;
 		page->migration = NULL;
+		if (page->removed && m->own_told && page->vaddr)
+			gpusvm_devpt_clear(&mm->pt, page->vaddr);
+		page->removed = false;
 		if (page->vaddr)
 			continue;
 		m->pages[i] = NULL;
 		page->next = gone;
 		gone = page;
 	}
+	m->hold_removals = false;
 	m->dropping = false;
+	m->own_told = false;
 	pthread_cond_broadcast(&mm->migrated);
 	pthread_mutex_unlock(&mm->pt_lock);
 

@@ -68,6 +68,7 @@ static void clear_entries(struct migration *m)
 		if (page->vaddr)
 			gpusvm_devpt_clear(&m->mm->pt, page->vaddr);
 		page->migration = NULL;
+		page->removed = false;
 	}
 	pthread_mutex_unlock(&m->mm->pt_lock);
 }
@@ -79,6 +80,7 @@ static int set_entries(struct migration *m)
 	int err;
 
 	pthread_mutex_lock(&mm->pt_lock);
+	m->hold_removals = m->technique == GPUSVM_TECHNIQUE_WRITE_PROTECT;
 	err = check_entries(m);
 	for (i = 0; i < m->npages && !err; i++) {
 		m->pages[i]->migration = m;

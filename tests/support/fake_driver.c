@@ -329,8 +329,12 @@ void fake_driver_destroy(struct fake_driver *d)
 	fake_fault_disarm(&d->fail_copy_to_ram);
 	fake_fault_disarm(&d->fail_dma_map);
 	fake_driver_fini(d);
-	if (!fake_device_destroy(d))
+	if (!fake_device_destroy(d)) {
+		/* The reason for a failure in a clean-up is not shown. */
+		print_message("%lu pages of device memory are still in use\n",
+			      fake_devmem_used(d));
 		fail_msg("device memory of a driver is still in use");
+	}
 	pthread_mutex_destroy(&d->lock.mutex);
 	pthread_mutex_destroy(&d->collect_lock);
 	pthread_mutex_destroy(&d->devmem_lock);

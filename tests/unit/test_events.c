@@ -273,7 +273,7 @@ static void remove_while_dropping_is_remembered(void **state)
 
 	(void)state;
 	begin_home();
-	m.dropping = true;
+	m.hold_removals = true;
 	applied = apply(&event);
 	gpusvm_event_finish(mm, &applied);
 	assert_true(device_page(0)->removed);
