@@ -291,6 +291,13 @@ int gpusvm_isolate_drop(struct migration *m)
 
 	m->dropping = true;
 	m->own_told = true;
+	/*
+	 * Not sooner: a page that the program dropped while it is copied must
+	 * be served to the copy.
+	 */
+	pthread_mutex_lock(&mm->pt_lock);
+	m->hold_removals = true;
+	pthread_mutex_unlock(&mm->pt_lock);
 	pthread_mutex_lock(&mm->drop_lock);
 	for (i = 0; i < m->npages && !err; i += n) {
 		addr = m->start + (i << PAGE_SHIFT);

@@ -80,7 +80,6 @@ static int set_entries(struct migration *m)
 	int err;
 
 	pthread_mutex_lock(&mm->pt_lock);
-	m->hold_removals = m->technique == GPUSVM_TECHNIQUE_WRITE_PROTECT;
 	err = check_entries(m);
 	for (i = 0; i < m->npages && !err; i++) {
 		m->pages[i]->migration = m;

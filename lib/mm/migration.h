@@ -39,9 +39,8 @@ struct page;
  * @technique: How the pages were taken from the CPU
  * @to_device: The direction in which it moves
  * @keep_pages: Pages that leave it are not to be put: it may be tried again
- * @hold_removals: Removals by the program are noted in its pages and made at
- *	its end: a write-protected page without its entry would come to life,
- *	and be dropped with what is written then; under pt_lock
+ * @hold_removals: Removals by the program are noted in its pages, and made at
+ *	its end; under pt_lock
  * @dropping: The CPU's copies are being dropped, or were
  * @own_told: Every removal by that was told of, so the others noted are the
  *	program's
