@@ -34,11 +34,12 @@ static bool counting;
 #endif
 #endif
 
-static void assert_calls(unsigned int expected)
+static void assert_calls(unsigned int counted, unsigned int expected)
 {
 #ifndef CANNOT_COUNT
-	assert_int_equal(calls, expected);
+	assert_int_equal(counted, expected);
 #else
+	(void)counted;
 	(void)expected;
 #endif
 }
@@ -150,12 +151,12 @@ static void adjacent_pages_are_one_copy(void **state)
 	unsigned long i;
 
 	(void)state;
-	assert_int_equal(to_devmem(4), 1);
+	assert_calls(to_devmem(4), 1);
 	for (i = 0; i < N; i++)
 		assert_true(i < 4 ? is_page(device, i, i, 100)
 				  : is_page(device, i, i, 1));
 	fill(device, 1);
-	assert_int_equal(to_ram(3), 1);
+	assert_calls(to_ram(3), 1);
 	for (i = 0; i < N; i++)
 		assert_true(i < 3 ? is_page(ram, i, i, 1)
 				  : is_page(ram, i, i, 100));
@@ -169,11 +170,11 @@ static void pages_of_two_pagemaps_are_two_copies(void **state)
 	/* Somewhere else, so that one copy would go wrong. */
 	pgmap[1].range.start = (u64)device;
 	pgmap[0].range.start = (u64)device + 4 * PAGE_SIZE;
-	assert_int_equal(to_devmem(N), 2);
+	assert_calls(to_devmem(N), 2);
 	for (i = 0; i < N; i++)
 		assert_true(is_page(device, (i + 4) % N, i, 100));
 	fill(device, 1);
-	assert_int_equal(to_ram(N), 2);
+	assert_calls(to_ram(N), 2);
 	for (i = 0; i < N; i++)
 		assert_true(is_page(ram, i, (i + 4) % N, 1));
 }
@@ -186,7 +187,7 @@ static void scattered_addresses_are_single_copies(void **state)
 	(void)state;
 	addr[0] = addr[1];
 	addr[1] = first;
-	assert_int_equal(to_devmem(4), 3);
+	assert_calls(to_devmem(4), 3);
 	assert_true(is_page(device, 0, 1, 100));
 	assert_true(is_page(device, 1, 0, 100));
 	assert_true(is_page(device, 2, 2, 100));
@@ -200,7 +201,7 @@ static void scattered_pages_are_single_copies(void **state)
 	(void)state;
 	pages[0] = &array[2];
 	pages[2] = &array[0];
-	assert_int_equal(to_ram(4), 4);
+	assert_calls(to_ram(4), 4);
 	assert_true(is_page(ram, 0, 2, 1));
 	assert_true(is_page(ram, 1, 1, 1));
 	assert_true(is_page(ram, 2, 0, 1));
@@ -212,7 +213,7 @@ static void pages_without_source_are_cleared(void **state)
 	(void)state;
 	addr[1] = 0;
 	addr[3] = 0;
-	assert_int_equal(to_devmem(4), 2);
+	assert_calls(to_devmem(4), 2);
 	assert_true(is_page(device, 0, 0, 100));
 	assert_true(is_zero(device, 1));
 	assert_true(is_page(device, 2, 2, 100));
@@ -225,26 +226,26 @@ static void entries_without_page_or_destination_are_skipped(void **state)
 	(void)state;
 	pages[1] = NULL;
 	addr[2] = 0;
-	assert_int_equal(to_ram(4), 2);
+	assert_calls(to_ram(4), 2);
 	assert_true(is_page(ram, 0, 0, 1));
 	assert_true(is_page(ram, 1, 1, 100));
 	assert_true(is_page(ram, 2, 2, 100));
 	assert_true(is_page(ram, 3, 3, 1));
 	/* There is nothing to clear either. */
 	addr[1] = 0;
-	assert_int_equal(to_devmem(2), 1);
+	assert_calls(to_devmem(2), 1);
 	assert_true(is_page(device, 1, 1, 1));
 }
 
 static void nothing_copies_nothing(void **state)
 {
 	(void)state;
-	assert_int_equal(to_devmem(0), 0);
-	assert_int_equal(to_ram(0), 0);
+	assert_calls(to_devmem(0), 0);
+	assert_calls(to_ram(0), 0);
 	memset(pages, 0, sizeof(pages));
 	memset(addr, 0, sizeof(addr));
-	assert_int_equal(to_devmem(N), 0);
-	assert_int_equal(to_ram(N), 0);
+	assert_calls(to_devmem(N), 0);
+	assert_calls(to_ram(N), 0);
 	assert_true(is_page(device, 0, 0, 1));
 	assert_true(is_page(ram, 0, 0, 100));
 }
