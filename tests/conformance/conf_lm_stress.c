@@ -137,8 +137,14 @@ static bool change(struct slot *s)
 		return write_word(s);
 	if (what < 90)
 		return drop(s, false);
+	/*
+	 * What is mapped in the place of memory that is just being taken by
+	 * write-protection may be dropped with it: that needs the hooks of
+	 * libc calls (docs/locking.md).
+	 */
 	if (what < 95)
-		return drop(s, true);
+		return drop(s,
+			    gpusvm_mm_features(test_mm) & GPUSVM_FEATURE_MOVE);
 	return protect(s);
 }
 
