@@ -428,14 +428,16 @@ void gpusvm_handler_stop(struct mm_struct *mm)
 	unsigned int i, attempt = 0;
 
 	WRITE_ONCE(handler->stop, true);
-	wake_handlers(handler);
 	/*
-	 * The end of a thread may unmap memory (a sanitizer's does), and waits
-	 * until somebody has read the event: with the threads gone that is us.
+	 * One thread may take the wake-up that was for all, hence one for each
+	 * look.  The end of a thread may unmap memory (a sanitizer's does), and
+	 * waits until somebody has read the event: with the others gone, us.
 	 */
 	for (i = 0; i < handler->nthreads; i++) {
-		while (pthread_tryjoin_np(handler->threads[i], NULL) == EBUSY)
+		while (pthread_tryjoin_np(handler->threads[i], NULL) == EBUSY) {
+			wake_handlers(handler);
 			gpusvm_handler_settle(mm, attempt++);
+		}
 		gpusvm_free_pages(handler->stacks[i], STACK_SIZE);
 	}
 	/* Room for whoever takes what they left. */

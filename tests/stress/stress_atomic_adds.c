@@ -128,8 +128,13 @@ static struct block *block_create(size_t size)
 		die("gpusvm_alloc", -ENOMEM);
 	kref_init(&block->refs);
 	err = gpusvm_devmem_pool_alloc(pool, size, &block->pfn);
-	if (err)
-		die("gpusvm_devmem_pool_alloc", err);
+	if (err) {
+		/* Blocks that came home are being released just now. */
+		if (err != -ENOSPC)
+			die("gpusvm_devmem_pool_alloc", err);
+		gpusvm_free(block);
+		return NULL;
+	}
 	drm_gpusvm_devmem_init(&block->devmem, NULL, mm, &devmem_ops, &dpagemap,
 			       size);
 	return block;
@@ -147,6 +152,8 @@ static unsigned long migrate(unsigned long addr, bool evict)
 	if (IS_ERR(range))
 		die("drm_gpusvm_range_find_or_insert", PTR_ERR(range));
 	block = block_create(drm_gpusvm_range_size(range));
+	if (!block)
+		return 0;
 	kref_get(&block->refs);
 	gpusvm_mm_read_lock(mm);
 	err = drm_gpusvm_migrate_to_devmem(svm, range, &block->devmem, &ctx);
