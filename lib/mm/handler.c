@@ -34,10 +34,20 @@ static bool push_job(struct handler *handler, const struct job *job)
 	return pushed;
 }
 
-/* Take a job, if there is one and another thread is left to read. */
+static void wake_handlers(struct handler *handler)
+{
+	unsigned long one = 1;
+
+	gpusvm_sys_write(handler->wake_fd, &one, sizeof(one));
+}
+
+/*
+ * Take a job, if there is one and another thread is left to read.  What stays
+ * in the queue is for others, who may be asleep: this job may take its time.
+ */
 static bool take_job(struct handler *handler, struct job *job)
 {
-	bool taken;
+	bool taken, more;
 
 	pthread_mutex_lock(&handler->lock);
 	taken = handler->njobs && handler->working + 1 < handler->nthreads;
@@ -47,7 +57,10 @@ static bool take_job(struct handler *handler, struct job *job)
 		handler->njobs--;
 		handler->working++;
 	}
+	more = taken && handler->njobs;
 	pthread_mutex_unlock(&handler->lock);
+	if (more)
+		wake_handlers(handler);
 	return taken;
 }
 
@@ -280,13 +293,6 @@ static void serve_fault(struct mm_struct *mm, const struct source_event *fault)
 		return;
 	job.ops->put(job.zone_device_data);
 	retry_at(mm->handler, gpusvm_sys_now_ns() + FULL_RETRY_NS);
-}
-
-static void wake_handlers(struct handler *handler)
-{
-	unsigned long one = 1;
-
-	gpusvm_sys_write(handler->wake_fd, &one, sizeof(one));
 }
 
 void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt)
