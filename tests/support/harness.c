@@ -45,6 +45,7 @@ const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
 	return "race:^free_pages$\n"
+	       "race:^drm_gpusvm_range_set_unmapped$\n"
 	       "race_top:tests/conformance/\n"
 	       "race_top:tests/stress/\n"
 	       "race_top:tests/support/\n";
