@@ -41,11 +41,19 @@ struct mm_struct *test_mm;
  */
 #if SANITIZER_THREADS
 const char *__tsan_default_suppressions(void);
+const char *__tsan_default_options(void);
+
+/* Memory enough to tell where the other access was. */
+const char *__tsan_default_options(void)
+{
+	return "history_size=7";
+}
 
 const char *__tsan_default_suppressions(void)
 {
 	return "race:^free_pages$\n"
 	       "race:^drm_gpusvm_range_set_unmapped$\n"
+	       "race:^gpusvm_range_unmap_locked$\n"
 	       "race_top:tests/conformance/\n"
 	       "race_top:tests/stress/\n"
 	       "race_top:tests/support/\n";
