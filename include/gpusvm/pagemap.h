@@ -35,6 +35,8 @@ struct dev_pagemap_ops;
  * @type: MEMORY_DEVICE_PRIVATE
  * @ops: drm_gpusvm_pagemap_ops_get()
  * @owner: Token of the devices that can use it in place
+ * @nr_range: 1, or 0 for the same; the kernel's arrays of ranges are not
+ *	supported
  * @range: First and last byte, page-aligned and inclusive as in the kernel
  * @range.start: First byte
  * @range.end: Last byte
@@ -47,6 +49,7 @@ struct dev_pagemap {
 	enum memory_type type;
 	const struct dev_pagemap_ops *ops;
 	void *owner;
+	int nr_range;
 	struct {
 		u64 start;
 		u64 end;

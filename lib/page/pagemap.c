@@ -28,6 +28,10 @@ static int pagemap_check(const struct dev_pagemap *pgmap)
 			  "not page-aligned");
 		return -EINVAL;
 	}
+	if (pgmap->nr_range < 0 || pgmap->nr_range > 1) {
+		log_error("pagemap_add: more than one range");
+		return -EINVAL;
+	}
 	if (pgmap->type != MEMORY_DEVICE_PRIVATE) {
 		log_error("pagemap_add: only MEMORY_DEVICE_PRIVATE is "
 			  "supported");

@@ -128,6 +128,7 @@ static void pagemaps(void)
 	FIELD(struct dev_pagemap, type);
 	FIELD(struct dev_pagemap, ops);
 	FIELD(struct dev_pagemap, owner);
+	FIELD(struct dev_pagemap, nr_range);
 	FIELD(struct dev_pagemap, range);
 	FIELD(struct dev_pagemap, range.start);
 	FIELD(struct dev_pagemap, range.end);

@@ -64,6 +64,9 @@ static void add_of_bad_description_returns_einval(void **state)
 
 	(void)state;
 	assert_refused(NULL, -EINVAL);
+	pgmap.nr_range = 2;
+	assert_refused(&pgmap, -EINVAL);
+	pgmap.nr_range = 1;
 	pgmap.ops = NULL;
 	assert_refused(&pgmap, -EINVAL);
 	pgmap = pagemap(0, 4);
