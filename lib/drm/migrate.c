@@ -8,6 +8,7 @@
 #include "page.h"
 #include "page_size.h"
 #include "pagemap.h"
+#include "probe.h"
 #include "svm.h"
 #include "zdd.h"
 
@@ -144,6 +145,7 @@ int drm_gpusvm_migrate_to_devmem(struct drm_gpusvm *gpusvm,
 	if (!zdd)
 		return -ENOMEM;
 
+	probe2(to_devmem_start, event.start, event.end);
 	pthread_mutex_lock(&zdd->lock);
 	err = take_device_pages(zdd, devmem_allocation);
 	if (!err) {
@@ -154,5 +156,6 @@ int drm_gpusvm_migrate_to_devmem(struct drm_gpusvm *gpusvm,
 	}
 	gpusvm_zdd_unlock(zdd);
 	gpusvm_zdd_put(zdd);
+	probe3(to_devmem_end, event.start, event.end, err);
 	return err;
 }

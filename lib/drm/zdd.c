@@ -14,6 +14,7 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "probe.h"
 #include "sys.h"
 #include "vma.h"
 
@@ -141,9 +142,11 @@ long gpusvm_zdd_bring_home(struct drm_gpusvm_zdd *zdd,
 {
 	long n;
 
+	probe2(to_ram_start, range->start, range->end);
 	gpusvm_notify_start(range);
 	n = copy_home(zdd, range);
 	gpusvm_notify_end(range);
+	probe3(to_ram_end, range->start, range->end, n);
 	return n;
 }
 

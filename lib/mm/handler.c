@@ -16,6 +16,7 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "probe.h"
 #include "sys.h"
 
 /* Room for a driver's callbacks. */
@@ -287,6 +288,7 @@ static void serve_fault(struct mm_struct *mm, const struct source_event *fault)
 	unsigned int attempt = 0;
 	int result;
 
+	probe3(cpu_fault, fault->start, fault->write, fault->tid);
 	while ((result = look_up(mm, &job)) == -EAGAIN)
 		gpusvm_handler_settle(mm, attempt++);
 	if (!result || push_job(mm->handler, &job))

@@ -8,6 +8,7 @@
 #include "itree.h"
 #include "lockdep.h"
 #include "mm.h"
+#include "probe.h"
 
 /* In place of a colour, in a subscription that is not in the tree. */
 #define NOT_IN_TREE (-1)
@@ -94,6 +95,7 @@ int gpusvm_notify_start(const struct mmu_notifier_range *range)
 	unsigned long seq;
 	int err = 0;
 
+	probe3(notify_start, range->event, range->start, range->end);
 	pthread_mutex_lock(&notifiers->lock);
 	notifiers->active++;
 	notifier = next_hit(notifiers, NULL, range);
@@ -124,6 +126,7 @@ void gpusvm_notify_end(const struct mmu_notifier_range *range)
 	struct interval_notifiers *notifiers = &range->mm->notifiers;
 	struct mmu_interval_notifier *notifier;
 
+	probe3(notify_end, range->event, range->start, range->end);
 	pthread_mutex_lock(&notifiers->lock);
 	if (--notifiers->active || !invalidating(notifiers))
 		goto out;

@@ -15,8 +15,9 @@ from declarations import compile_output
 
 EXPORTED = '__attribute__((visibility("default")))'
 PREFIXES = ('gpusvm_', 'drm_gpusvm_')
-# What sanitizers and coverage add.
-INSTRUMENTATION = re.compile(r'__(odr_asan|asan|tsan|ubsan|llvm|gcov|sancov)')
+# What sanitizers, coverage and <sys/sdt.h> add.
+INSTRUMENTATION = re.compile(
+    r'__(odr_asan|asan|tsan|ubsan|llvm|gcov|sancov)|_\.stapsdt\.base$')
 
 
 def declared(all_headers, command):
