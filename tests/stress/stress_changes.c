@@ -408,6 +408,18 @@ static enum change random_change(void)
 	return change;
 }
 
+/*
+ * What is mapped over memory that is just being taken by write-protection may
+ * be dropped with it: that needs the hooks of libc calls (docs/locking.md,
+ * "What userfaultfd cannot promise").
+ */
+static bool is_promised(enum change change)
+{
+	return (gpusvm_mm_features(test_mm) & GPUSVM_FEATURE_MOVE) ||
+	       (change != UNMAP && change != MAP_OVER && change != MOVE &&
+		change != MOVE_AND_KEEP);
+}
+
 /* An interval of pages: often one page, or aligned as ranges are. */
 static void random_pages(struct arena *a, unsigned long *first,
 			 unsigned long *n)
@@ -429,7 +441,7 @@ static void *changer(void *arg)
 		enum change change = random_change();
 
 		random_pages(a, &first, &n);
-		if (is_gone(a, first, n))
+		if (is_gone(a, first, n) || !is_promised(change))
 			continue;
 		if (make_change(a, change, first, n))
 			a->done[change]++;
