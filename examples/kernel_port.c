@@ -18,18 +18,21 @@
 #include <linux/slab.h>
 
 #include <drm/drm_gpusvm.h>
+#include <gpusvm/copy.h>
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#define PAGE_SIZE gpusvm_page_size()
 #define SZ_2M (2ul << 20)
 #define SZ_512M (512ul << 20)
 
 /* The window of addresses that the device sees, and its memory. */
 #define PORT_VM_SIZE (8 * SZ_2M)
 #define PORT_VRAM_BLOCKS 4
+#define PORT_VRAM_SIZE (PORT_VRAM_BLOCKS * SZ_2M)
 #define PORT_INTERCONNECT_VRAM DRM_INTERCONNECT_DRIVER
 
 /* Rounds of one fault: memory that changes all the time is an error. */
@@ -70,7 +73,6 @@ struct port_vm {
 struct port_range {
 	struct drm_gpusvm_range base;
 	struct list_head garbage_collector_link;
-	bool bound; /* notifier lock */
 };
 
 struct port_bo {
@@ -133,20 +135,16 @@ static void port_range_free(struct drm_gpusvm_range *range)
 
 static dma_addr_t *port_pte(struct port_vm *vm, unsigned long addr)
 {
-	return &vm->page_table[(addr - vm->start) / gpusvm_page_size()];
+	return &vm->page_table[(addr - vm->start) / PAGE_SIZE];
 }
 
 /* Under the engine lock. */
-static void port_zap_range(struct port_vm *vm, struct port_range *range)
+static void port_zap_range(struct port_vm *vm, struct drm_gpusvm_range *range)
 {
-	unsigned long npages =
-		drm_gpusvm_range_size(&range->base) / gpusvm_page_size();
+	unsigned long npages = drm_gpusvm_range_size(range) / PAGE_SIZE;
 
-	if (!range->bound)
-		return;
-	memset(port_pte(vm, drm_gpusvm_range_start(&range->base)), 0,
+	memset(port_pte(vm, drm_gpusvm_range_start(range)), 0,
 	       npages * sizeof(*vm->page_table));
-	range->bound = false;
 }
 
 static void port_garbage_collector_add(struct port_vm *vm,
@@ -169,7 +167,7 @@ static void port_invalidate(struct drm_gpusvm *svm,
 
 	port_lock(&vm->engine_lock);
 	drm_gpusvm_for_each_range(r, notifier, mmu_range->start, mmu_range->end)
-		port_zap_range(vm, to_port_range(r));
+		port_zap_range(vm, r);
 	port_unlock(&vm->engine_lock);
 
 	r = NULL;
@@ -201,29 +199,22 @@ port_peek_flags(const struct drm_gpusvm_range *range)
 }
 
 /* VM lock held. */
-static void port_collect_range(struct port_vm *vm, struct port_range *range)
-{
-	if (port_peek_flags(&range->base).partial_unmap)
-		drm_gpusvm_range_evict(&vm->svm, &range->base);
-	drm_gpusvm_range_remove(&vm->svm, &range->base);
-	vm->garbage_collector.collected++;
-}
-
 static void port_garbage_collector(struct port_vm *vm)
 {
 	struct port_range *range;
 
 	port_lock(&vm->garbage_collector.lock);
-	for (;;) {
-		range = list_first_entry_or_null(
-			&vm->garbage_collector.range_list, struct port_range,
-			garbage_collector_link);
-		if (!range)
-			break;
+	while (!list_empty(&vm->garbage_collector.range_list)) {
+		range = list_first_entry(&vm->garbage_collector.range_list,
+					 struct port_range,
+					 garbage_collector_link);
 		list_del(&range->garbage_collector_link);
 		port_unlock(&vm->garbage_collector.lock);
 
-		port_collect_range(vm, range);
+		if (port_peek_flags(&range->base).partial_unmap)
+			drm_gpusvm_range_evict(&vm->svm, &range->base);
+		drm_gpusvm_range_remove(&vm->svm, &range->base);
+		vm->garbage_collector.collected++;
 
 		port_lock(&vm->garbage_collector.lock);
 	}
@@ -258,7 +249,7 @@ static int port_populate_devmem_pfn(struct drm_gpusvm_devmem *devmem,
 	struct port_bo *bo = to_port_bo(devmem);
 	unsigned long first =
 		(bo->device->pagemap.range.start + bo->block * SZ_2M) /
-		gpusvm_page_size();
+		PAGE_SIZE;
 	unsigned long i;
 
 	for (i = 0; i < npages; i++)
@@ -266,39 +257,12 @@ static int port_populate_devmem_pfn(struct drm_gpusvm_devmem *devmem,
 	return 0;
 }
 
-/* The copy engine. */
-static int port_copy_to_devmem(struct page **pages, dma_addr_t *dma_addr,
-			       unsigned long npages)
-{
-	unsigned long i;
-
-	for (i = 0; i < npages; i++) {
-		if (dma_addr[i])
-			memcpy(page_address(pages[i]), (void *)dma_addr[i],
-			       gpusvm_page_size());
-		else
-			memset(page_address(pages[i]), 0, gpusvm_page_size());
-	}
-	return 0;
-}
-
-static int port_copy_to_ram(struct page **pages, dma_addr_t *dma_addr,
-			    unsigned long npages)
-{
-	unsigned long i;
-
-	for (i = 0; i < npages; i++)
-		if (pages[i] && dma_addr[i])
-			memcpy((void *)dma_addr[i], page_address(pages[i]),
-			       gpusvm_page_size());
-	return 0;
-}
-
+/* The copy engine is the library's; hardware would have its own. */
 static const struct drm_gpusvm_devmem_ops port_devmem_ops = {
 	.devmem_release = port_devmem_release,
 	.populate_devmem_pfn = port_populate_devmem_pfn,
-	.copy_to_devmem = port_copy_to_devmem,
-	.copy_to_ram = port_copy_to_ram,
+	.copy_to_devmem = gpusvm_memcpy_to_devmem,
+	.copy_to_ram = gpusvm_memcpy_to_ram,
 };
 
 static struct drm_pagemap_device_addr
@@ -365,27 +329,25 @@ static int port_alloc_vram(struct port_vm *vm, struct drm_gpusvm_range *range,
 }
 
 /* Write the page table, if the addresses still hold. */
-static int port_bind(struct port_vm *vm, struct port_range *range)
+static int port_bind(struct port_vm *vm, struct drm_gpusvm_range *range)
 {
-	unsigned long addr = drm_gpusvm_range_start(&range->base);
-	unsigned long end = drm_gpusvm_range_end(&range->base);
+	unsigned long addr = drm_gpusvm_range_start(range);
+	unsigned long end = drm_gpusvm_range_end(range);
 	struct drm_pagemap_device_addr *entry;
 	unsigned long i;
 
 	drm_gpusvm_notifier_lock(&vm->svm);
-	if (!drm_gpusvm_range_pages_valid(&vm->svm, &range->base)) {
+	if (!drm_gpusvm_range_pages_valid(&vm->svm, range)) {
 		drm_gpusvm_notifier_unlock(&vm->svm);
 		return -EAGAIN;
 	}
 	port_lock(&vm->engine_lock);
-	for (entry = range->base.dma_addr; addr < end; entry++) {
+	for (entry = range->dma_addr; addr < end; entry++) {
 		for (i = 0; i < 1ul << entry->order; i++) {
-			*port_pte(vm, addr) =
-				entry->addr + i * gpusvm_page_size();
-			addr += gpusvm_page_size();
+			*port_pte(vm, addr) = entry->addr + i * PAGE_SIZE;
+			addr += PAGE_SIZE;
 		}
 	}
-	range->bound = true;
 	port_unlock(&vm->engine_lock);
 	drm_gpusvm_notifier_unlock(&vm->svm);
 	return 0;
@@ -418,7 +380,7 @@ static int port_map_range(struct port_vm *vm, unsigned long fault_addr)
 		return -EAGAIN; /* perhaps the mapping has just changed */
 	if (err)
 		return err;
-	return port_bind(vm, to_port_range(range));
+	return port_bind(vm, range);
 }
 
 static int port_handle_fault(struct port_vm *vm, unsigned long fault_addr)
@@ -445,7 +407,7 @@ static int port_svm_init(struct port_vm *vm)
 	INIT_LIST_HEAD(&vm->garbage_collector.range_list);
 
 	vm->chunk_sizes[0] = SZ_2M;
-	vm->chunk_sizes[1] = gpusvm_page_size();
+	vm->chunk_sizes[1] = PAGE_SIZE;
 	err = drm_gpusvm_init(&vm->svm, "port SVM", NULL, vm->mm, vm->device,
 			      vm->start, PORT_VM_SIZE, SZ_512M,
 			      &port_gpusvm_ops, vm->chunk_sizes, 2);
@@ -470,15 +432,14 @@ static void port_svm_fini(struct port_vm *vm)
 /* Device memory: any addresses that nothing else uses. */
 static int port_device_init(struct port_device *device)
 {
-	size_t size = PORT_VRAM_BLOCKS * SZ_2M;
-	void *vram = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	void *vram = mmap(NULL, PORT_VRAM_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	void *added;
 	int err;
 
 	if (vram == MAP_FAILED)
 		return -errno;
-	err = gpusvm_exclude(vram, size);
+	err = gpusvm_exclude(vram, PORT_VRAM_SIZE);
 	if (err)
 		return err;
 	port_lock_init(&device->vram_lock, "port VRAM");
@@ -487,7 +448,7 @@ static int port_device_init(struct port_device *device)
 	device->pagemap.ops = drm_gpusvm_pagemap_ops_get();
 	device->pagemap.owner = device;
 	device->pagemap.range.start = (u64)vram;
-	device->pagemap.range.end = (u64)vram + size - 1;
+	device->pagemap.range.end = (u64)vram + PORT_VRAM_SIZE - 1;
 	added = devm_memremap_pages(NULL, &device->pagemap);
 	return IS_ERR(added) ? PTR_ERR(added) : 0;
 }
@@ -495,18 +456,17 @@ static int port_device_init(struct port_device *device)
 static void port_device_fini(struct port_device *device)
 {
 	void *vram = (void *)device->pagemap.range.start;
-	size_t size = PORT_VRAM_BLOCKS * SZ_2M;
 
 	devm_memunmap_pages(NULL, &device->pagemap);
-	gpusvm_include(vram, size);
-	munmap(vram, size);
+	gpusvm_include(vram, PORT_VRAM_SIZE);
+	munmap(vram, PORT_VRAM_SIZE);
 }
 
 /* A kernel on the device: add to @count words, with a fault where needed. */
 static int port_device_add(struct port_vm *vm, const unsigned int *words,
 			   unsigned long count, unsigned int value)
 {
-	unsigned long page_mask = gpusvm_page_size() - 1;
+	unsigned long page_mask = PAGE_SIZE - 1;
 	unsigned long i = 0;
 	int faults = 0;
 	int err;
@@ -569,7 +529,7 @@ static bool run(struct port_vm *vm)
 		     port_device_add(vm, high, count, 6) == 0);
 	gpusvm_mm_get_stats(vm->mm, &stats);
 	ok &= expect("both ranges are on the device",
-		     stats.device_pages * gpusvm_page_size() == 2 * SZ_2M);
+		     stats.device_pages * PAGE_SIZE == 2 * SZ_2M);
 
 	ok &= expect("the CPU reads 42", all_words(low, count, 42));
 	ok &= expect("device adds 1 to it: a fault again",
@@ -585,21 +545,15 @@ static bool run(struct port_vm *vm)
 	return ok;
 }
 
-/* Memory for the program, aligned so that it makes two ranges of 2 MiB. */
+/* The window, aligned so that its memory makes ranges of 2 MiB. */
 static unsigned long map_memory(void)
 {
-	unsigned long reserved, start;
-	void *memory;
+	void *memory = mmap(NULL, PORT_VM_SIZE + SZ_2M, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	memory = mmap(NULL, PORT_VM_SIZE + SZ_2M, PROT_NONE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		return 0;
-	reserved = (unsigned long)memory;
-	start = (reserved + SZ_2M - 1) & ~(SZ_2M - 1);
-	if (mprotect((void *)start, 2 * SZ_2M, PROT_READ | PROT_WRITE))
-		return 0;
-	return start;
+	return ((unsigned long)memory + SZ_2M - 1) & ~(SZ_2M - 1);
 }
 
 int main(void)
@@ -613,7 +567,7 @@ int main(void)
 		return 1;
 	vm->device = device;
 	vm->start = map_memory();
-	vm->page_table = kvcalloc(PORT_VM_SIZE / gpusvm_page_size(),
+	vm->page_table = kvcalloc(PORT_VM_SIZE / PAGE_SIZE,
 				  sizeof(*vm->page_table), GFP_KERNEL);
 	if (!vm->start || !vm->page_table)
 		return 1;
