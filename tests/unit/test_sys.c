@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The system calls: each gives -errno and never -1, and the arguments of some
- * arrive where they should.  Also the two values that are fixed at start-up:
- * the page size and the version.
+ * arrive where they should.
  */
 #include "unit.h"
 
@@ -23,19 +22,6 @@
 #include "sys.h"
 
 #define NSEC_PER_MSEC 1000000l
-
-static void page_size_is_the_kernels(void **state)
-{
-	(void)state;
-	assert_int_equal(gpusvm_page_size(), sysconf(_SC_PAGESIZE));
-	assert_int_equal(PAGE_SIZE, sysconf(_SC_PAGESIZE));
-}
-
-static void version_is_the_headers(void **state)
-{
-	(void)state;
-	assert_string_equal(gpusvm_version(), GPUSVM_VERSION);
-}
 
 /* ---- Errors ---- */
 
@@ -417,8 +403,6 @@ static void send_sigbus_reaches_the_thread(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(page_size_is_the_kernels),
-		cmocka_unit_test(version_is_the_headers),
 		cmocka_unit_test(files_with_bad_arguments_return_errno),
 		cmocka_unit_test(memory_with_bad_arguments_returns_errno),
 		cmocka_unit_test(ioctls_with_bad_file_return_ebadf),
