@@ -63,6 +63,11 @@ ssize_t gpusvm_sys_write(int fd, const void *buf, size_t len)
 	return result(syscall(SYS_write, fd, buf, len));
 }
 
+long gpusvm_sys_getdents64(int fd, void *buf, size_t len)
+{
+	return result(syscall(SYS_getdents64, fd, buf, len));
+}
+
 int gpusvm_sys_poll(struct pollfd *fds, unsigned int nfds, long timeout_ns)
 {
 	struct timespec timeout = to_timespec(timeout_ns);
@@ -240,6 +245,18 @@ unsigned long gpusvm_sys_now_ns(void)
 	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
 	return (unsigned long)now.tv_sec * NSEC_PER_SEC +
 	       (unsigned long)now.tv_nsec;
+}
+
+/* The clock's number is the kernel's interface (posix-timers.h). */
+#define THREAD_CPU_CLOCK(tid) ((int)((~(unsigned int)(tid) << 3) | 6))
+
+long gpusvm_sys_thread_cpu_ns(pid_t tid)
+{
+	struct timespec used;
+	long err;
+
+	err = result(syscall(SYS_clock_gettime, THREAD_CPU_CLOCK(tid), &used));
+	return err ? err : used.tv_sec * NSEC_PER_SEC + used.tv_nsec;
 }
 
 int gpusvm_sys_send_sigbus(pid_t tid, unsigned long addr)

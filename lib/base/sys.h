@@ -26,6 +26,7 @@ int gpusvm_sys_close(int fd);
 ssize_t gpusvm_sys_read(int fd, void *buf, size_t len);
 ssize_t gpusvm_sys_pread(int fd, void *buf, size_t len, off_t offset);
 ssize_t gpusvm_sys_write(int fd, const void *buf, size_t len);
+long gpusvm_sys_getdents64(int fd, void *buf, size_t len);
 /* @timeout_ns < 0 waits for ever. */
 int gpusvm_sys_poll(struct pollfd *fds, unsigned int nfds, long timeout_ns);
 int gpusvm_sys_eventfd(unsigned int value, int flags);
@@ -81,6 +82,8 @@ unsigned int gpusvm_sys_ncpus(void);
 void gpusvm_sys_nanosleep(long ns);
 /* CLOCK_MONOTONIC in nanoseconds. */
 unsigned long gpusvm_sys_now_ns(void);
+/* CPU time of a thread of this process, in nanoseconds. */
+long gpusvm_sys_thread_cpu_ns(pid_t tid);
 /*
  * Send a SIGBUS with @addr to a thread of this process.  Its code is BUS_ADRERR
  * if that is the calling thread, else SI_QUEUE: the kernel lets nobody forge

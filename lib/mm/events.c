@@ -18,7 +18,7 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
-#include "sys.h"
+#include "removal.h"
 
 static void describe(struct applied_event *applied, struct mm_struct *mm,
 		     unsigned long start, unsigned long end,
@@ -117,20 +117,6 @@ static bool removal_is_ours(struct mm_struct *mm,
 	return true;
 }
 
-/*
- * The pages go only some time after the event was read: until then they look
- * as if they had been touched since.
- */
-static void remember_removal(struct mm_struct *mm,
-			     const struct source_event *event)
-{
-	mm->removals[mm->next_removal++ % REMOVALS] = (struct removal){
-		.start = event->start,
-		.end = event->end,
-		.at_ns = gpusvm_sys_now_ns(),
-	};
-}
-
 void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 			struct applied_event *applied)
 {
@@ -147,7 +133,7 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 		if (!applied->notify)
 			break;
 		remove_entries(mm, event->start, event->end, applied);
-		remember_removal(mm, event);
+		gpusvm_removal_note(mm, event->start, event->end);
 		break;
 	case SOURCE_REMAP:
 		describe(applied, mm, event->start, event->end,

@@ -17,16 +17,13 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "removal.h"
 #include "scan.h"
 #include "source.h"
 #include "sys.h"
 
 /* How often changes elsewhere may get in the way of write-protection. */
 #define PROTECT_ATTEMPTS 1000
-
-/* How long madvise() may take from its event to the end. */
-#define REMOVAL_NS (20ul * 1000 * 1000)
-#define REMOVAL_NAP_NS (500l * 1000)
 
 /* How long to wait for another migration of the same memory. */
 #define WAIT_NS (1000ul * 1000)
@@ -107,52 +104,6 @@ static void wait_for_migration(struct mm_struct *mm)
 	pthread_mutex_lock(&mm->pt_lock);
 	pthread_cond_timedwait(&mm->migrated, &mm->pt_lock, &at);
 	pthread_mutex_unlock(&mm->pt_lock);
-}
-
-/* Whether pages of the range are to be dropped, as far as is remembered. */
-static bool is_being_removed(const struct migration *m)
-{
-	struct mm_struct *mm = m->mm;
-	unsigned long now_ns = gpusvm_sys_now_ns();
-	const struct removal *removal;
-	bool found = false;
-
-	gpusvm_down_read(&mm->event_lock);
-	for (removal = mm->removals; removal < mm->removals + REMOVALS;
-	     removal++)
-		found |= now_ns - removal->at_ns < REMOVAL_NS &&
-			 removal->start < end_of(m) && removal->end > m->start;
-	gpusvm_up_read(&mm->event_lock);
-	return found;
-}
-
-static bool has_pages(const struct migration *m)
-{
-	unsigned char state[512];
-	unsigned long i, first, n;
-
-	for (first = 0; first < m->npages; first += n) {
-		n = min(m->npages - first, (unsigned long)sizeof(state));
-		if (gpusvm_scan_pages(m->mm, m->start + (first << PAGE_SHIFT),
-				      n, state))
-			return true;
-		for (i = 0; i < n; i++)
-			if (state[i])
-				return true;
-	}
-	return false;
-}
-
-/*
- * madvise() drops pages after its event was read, and nothing tells when.  If
- * they were taken before that they would come back with data that the program
- * has given up.  Pages that are there so soon after the event are given time
- * to go; the kernel has no better way (6.18).
- */
-static void wait_for_removals(const struct migration *m)
-{
-	while (is_being_removed(m) && has_pages(m))
-		gpusvm_sys_nanosleep(REMOVAL_NAP_NS);
 }
 
 /*
@@ -302,7 +253,7 @@ int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
 	m->start = start;
 	m->to_device = true;
 	m->keep_pages = true;
-	wait_for_removals(m);
+	gpusvm_removal_wait(m);
 	err = take(m);
 	m->keep_pages = false;
 	if (!err)

@@ -21,6 +21,7 @@
 
 #include "devpt.h"
 #include "interval_notifier.h"
+#include "removal.h"
 #include "staging.h"
 
 struct handler;
@@ -28,21 +29,6 @@ struct source;
 
 /* Pages copied to a child at a time. */
 #define FORK_BATCH 16
-
-/* Removals that are remembered at a time. */
-#define REMOVALS 64
-
-/**
- * struct removal - The program dropped pages, or is about to
- * @start: First address
- * @end: End, exclusive
- * @at_ns: When this was told; 0 if never
- */
-struct removal {
-	unsigned long start;
-	unsigned long end;
-	unsigned long at_ns;
-};
 
 /**
  * struct mm_struct - The address space

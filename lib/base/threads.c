@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* The threads of the process, from /proc/self/task: see threads.h. */
+#include "threads.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "compiler.h"
+#include "sys.h"
+
+/* As getdents64(2) writes it; no libc header has it in C. */
+struct dirent64_header {
+	unsigned long ino;
+	long offset;
+	unsigned short length;
+	unsigned char type;
+	char name[];
+};
+
+/* 0 for what is not a number: "." and "..". */
+static pid_t parse_tid(const char *name)
+{
+	pid_t tid = 0;
+
+	for (; *name >= '0' && *name <= '9'; name++)
+		tid = tid * 10 + (*name - '0');
+	return *name ? 0 : tid;
+}
+
+static void mark_thread(struct thread_mark *mark, pid_t tid)
+{
+	long cpu_ns = gpusvm_sys_thread_cpu_ns(tid);
+
+	mark->tid = cpu_ns < 0 ? 0 : tid;
+	mark->cpu_ns = cpu_ns < 0 ? 0 : (unsigned long)cpu_ns;
+}
+
+/* One piece of the directory; returns the new count. */
+static long mark_entries(const char *buf, long len, struct thread_mark *marks,
+			 unsigned long max, long n)
+{
+	const struct dirent64_header *entry;
+	pid_t tid, self = gpusvm_sys_gettid();
+	long at;
+
+	for (at = 0; at < len; at += entry->length) {
+		entry = (const void *)(buf + at);
+		tid = parse_tid(entry->name);
+		if (!tid || tid == self)
+			continue;
+		if ((unsigned long)n < max)
+			mark_thread(&marks[n], tid);
+		n++;
+	}
+	return n;
+}
+
+long gpusvm_threads_mark(struct thread_mark *marks, unsigned long max)
+{
+	char buf[2048] __attribute__((aligned(8)));
+	long len, n = 0;
+	int fd;
+
+	fd = gpusvm_sys_open("/proc/self/task",
+			     O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	while ((len = gpusvm_sys_getdents64(fd, buf, sizeof(buf))) > 0)
+		n = mark_entries(buf, len, marks, max, n);
+	gpusvm_sys_close(fd);
+	return len < 0 ? len : n;
+}
+
+/* The beginning of /proc/self/task/TID/@name; its length or -errno. */
+static ssize_t read_file(pid_t tid, const char *name, char *buf, size_t size)
+{
+	static const char dir[] = "/proc/self/task/";
+	char path[64], digits[16];
+	size_t len = sizeof(dir) - 1, n = sizeof(digits);
+	ssize_t got;
+	int fd;
+
+	for (; tid; tid /= 10)
+		digits[--n] = (char)('0' + tid % 10);
+	memcpy(path, dir, len);
+	memcpy(path + len, digits + n, sizeof(digits) - n);
+	len += sizeof(digits) - n;
+	memcpy(path + len, name, strlen(name) + 1);
+	fd = gpusvm_sys_open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	got = gpusvm_sys_read(fd, buf, size);
+	gpusvm_sys_close(fd);
+	return got;
+}
+
+/* The letter behind "TID (NAME) "; a name may have ')' in it. 0 if it ended. */
+static char thread_state(pid_t tid)
+{
+	char buf[64];
+	ssize_t len = read_file(tid, "/stat", buf, sizeof(buf));
+
+	while (len > 0 && buf[len - 1] != ')')
+		len--;
+	return len > 0 && len + 1 < (ssize_t)sizeof(buf) ? buf[len + 1] : 0;
+}
+
+/* Whether it waits in a call that does not drop pages; false if unknown. */
+static bool waits_elsewhere(pid_t tid)
+{
+	char buf[64];
+	ssize_t i, len = read_file(tid, "/syscall", buf, sizeof(buf));
+	long number = 0;
+
+	for (i = 0; i < len && buf[i] >= '0' && buf[i] <= '9'; i++)
+		number = number * 10 + (buf[i] - '0');
+	return i > 0 && number != SYS_madvise && number != SYS_process_madvise;
+}
+
+bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns)
+{
+	long cpu_ns;
+	char state;
+
+	if (!mark->tid)
+		return true;
+	cpu_ns = gpusvm_sys_thread_cpu_ns(mark->tid);
+	if (cpu_ns < 0 || (unsigned long)cpu_ns - mark->cpu_ns >= ns)
+		return true;
+	state = thread_state(mark->tid);
+	if (state == 'D')
+		return waits_elsewhere(mark->tid);
+	return state != 'R';
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the other threads of the process are doing, as far as the kernel tells:
+ * a way to wait until a madvise() that one of them was in, nobody knows which,
+ * has ended.
+ */
+#ifndef GPUSVM_BASE_THREADS_H
+#define GPUSVM_BASE_THREADS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/**
+ * struct thread_mark - A thread, and how far it had got
+ * @tid: The thread; 0 once it has got on
+ * @cpu_ns: The CPU time that it had used
+ */
+struct thread_mark {
+	pid_t tid;
+	unsigned long cpu_ns;
+};
+
+/*
+ * Mark all threads but the caller.  Returns how many there are, of which at
+ * most @max were marked; -errno if /proc does not tell.
+ */
+long gpusvm_threads_mark(struct thread_mark *marks, unsigned long max);
+
+/*
+ * Whether the thread has used @ns of CPU time since it was marked, or has
+ * ended, or sleeps elsewhere than in the middle of madvise(): then a call of
+ * that, if it takes less time, is over.
+ */
+bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns);
+
+#endif /* GPUSVM_BASE_THREADS_H */

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages that the program drops with madvise().
+ *
+ * The kernel tells of it before the pages go, lets the caller go on as soon as
+ * the event is read, and never tells when they are gone (6.18).  A migration
+ * that took them in between would bring back, later, what the program has
+ * given up.
+ */
+#ifndef GPUSVM_MM_REMOVAL_H
+#define GPUSVM_MM_REMOVAL_H
+
+#include <stdbool.h>
+
+struct migration;
+struct mm_struct;
+
+/* Removals that are remembered at a time: one per thread is under way. */
+#define REMOVALS 64
+
+/**
+ * struct removal - The program dropped pages, or is about to
+ * @start: First address
+ * @end: End, exclusive
+ * @at_ns: When this was told; 0 if never
+ * @over: The call has ended
+ */
+struct removal {
+	unsigned long start;
+	unsigned long end;
+	unsigned long at_ns;
+	bool over;
+};
+
+/* An event told of it; with event_lock held for writing. */
+void gpusvm_removal_note(struct mm_struct *mm, unsigned long start,
+			 unsigned long end);
+
+/* Wait until pages of the range that are being dropped have gone. */
+void gpusvm_removal_wait(const struct migration *m);
+
+#endif /* GPUSVM_MM_REMOVAL_H */
