@@ -27,7 +27,10 @@
 
 /* How long to wait for another migration of the same memory. */
 #define WAIT_NS (1000ul * 1000)
-#define WAIT_ATTEMPTS 1000
+#define MIGRATION_ATTEMPTS 1000
+
+/* How often to wait for the program to drop pages there. */
+#define REMOVAL_ATTEMPTS 8
 
 static unsigned long end_of(const struct migration *m)
 {
@@ -106,6 +109,36 @@ static void wait_for_migration(struct mm_struct *mm)
 	pthread_mutex_unlock(&mm->pt_lock);
 }
 
+/* What is in the way, and passes. */
+enum obstacle {
+	MIGRATION,
+	EVENT,
+	REMOVAL
+};
+
+/* -EAGAIN if there is an obstacle; event_lock is held for reading. */
+static int try_to_enter(struct migration *m, enum obstacle *obstacle)
+{
+	struct source *source = m->mm->source;
+	int err;
+
+	err = source->ops->trap(source, m->start, end_of(m));
+	if (err)
+		return err == -ENOMEM ? -ENOMEM : -EBUSY;
+	*obstacle = MIGRATION;
+	err = set_entries(m);
+	if (err)
+		return err;
+	*obstacle = EVENT;
+	if (!source->ops->settled(source)) {
+		*obstacle = REMOVAL;
+		if (!gpusvm_removal_pending(m))
+			return 0;
+	}
+	clear_entries(m);
+	return -EAGAIN;
+}
+
 /*
  * Trap the range and enter its pages at a moment at which no change of the
  * mapping is under way: every later change then raises an event for what is
@@ -113,34 +146,29 @@ static void wait_for_migration(struct mm_struct *mm)
  */
 static int enter(struct migration *m)
 {
+	unsigned int events = 0, migrations = 0, removals = 0;
 	struct mm_struct *mm = m->mm;
-	struct source *source = mm->source;
-	unsigned int attempt = 0, waits = 0;
+	enum obstacle obstacle;
 	int err;
 
 	for (;;) {
 		gpusvm_down_read(&mm->event_lock);
-		err = source->ops->trap(source, m->start, end_of(m));
-		if (err) {
-			err = err == -ENOMEM ? -ENOMEM : -EBUSY;
-			break;
-		}
-		err = set_entries(m);
-		if (err == -EAGAIN && waits++ < WAIT_ATTEMPTS) {
-			gpusvm_up_read(&mm->event_lock);
-			wait_for_migration(mm);
-			continue;
-		}
-		if (err)
-			break;
-		if (!source->ops->settled(source))
+		err = try_to_enter(m, &obstacle);
+		if (!err)
 			return 0;
-		clear_entries(m);
 		gpusvm_up_read(&mm->event_lock);
-		gpusvm_handler_settle(mm, attempt++);
+		if (err != -EAGAIN)
+			return err;
+		if (obstacle == EVENT)
+			gpusvm_handler_settle(mm, events++);
+		else if (obstacle == MIGRATION &&
+			 migrations++ < MIGRATION_ATTEMPTS)
+			wait_for_migration(mm);
+		else if (obstacle == REMOVAL && removals++ < REMOVAL_ATTEMPTS)
+			gpusvm_removal_wait(m);
+		else
+			return -EBUSY;
 	}
-	gpusvm_up_read(&mm->event_lock);
-	return err == -EAGAIN ? -EBUSY : err;
 }
 
 /*
@@ -253,7 +281,6 @@ int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
 	m->start = start;
 	m->to_device = true;
 	m->keep_pages = true;
-	gpusvm_removal_wait(m);
 	err = take(m);
 	m->keep_pages = false;
 	if (!err)

@@ -50,15 +50,17 @@ static bool concerns(const struct removal *removal, const struct migration *m,
 	       removal->end > m->start;
 }
 
-/* The removals that concern the range as one; false if none does. */
-static bool find(const struct migration *m, struct removal *all)
+/*
+ * The removals that concern the range as one; false if none does.  Under
+ * event_lock.
+ */
+static bool find_locked(const struct migration *m, struct removal *all)
 {
 	struct mm_struct *mm = m->mm;
 	unsigned long now_ns = gpusvm_sys_now_ns();
 	const struct removal *removal;
 
 	*all = (struct removal){ .start = ~0ul };
-	gpusvm_down_read(&mm->event_lock);
 	for (removal = mm->removals; removal < mm->removals + REMOVALS;
 	     removal++) {
 		if (!concerns(removal, m, now_ns))
@@ -67,8 +69,17 @@ static bool find(const struct migration *m, struct removal *all)
 		all->end = max(all->end, removal->end);
 		all->at_ns = max(all->at_ns, removal->at_ns);
 	}
-	gpusvm_up_read(&mm->event_lock);
 	return all->end;
+}
+
+static bool find(const struct migration *m, struct removal *all)
+{
+	bool found;
+
+	gpusvm_down_read(&m->mm->event_lock);
+	found = find_locked(m, all);
+	gpusvm_up_read(&m->mm->event_lock);
+	return found;
 }
 
 /* Those that were told of up to then are over. */
@@ -128,6 +139,13 @@ static struct thread_mark *mark_threads(long *n)
 			return marks;
 		gpusvm_free(marks);
 	}
+}
+
+bool gpusvm_removal_pending(const struct migration *m)
+{
+	struct removal all;
+
+	return find_locked(m, &all) && has_pages(m);
 }
 
 void gpusvm_removal_wait(const struct migration *m)

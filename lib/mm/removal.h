@@ -36,6 +36,12 @@ struct removal {
 void gpusvm_removal_note(struct mm_struct *mm, unsigned long start,
 			 unsigned long end);
 
+/*
+ * Whether pages of the range are there that may be being dropped; with
+ * event_lock held for reading.
+ */
+bool gpusvm_removal_pending(const struct migration *m);
+
 /* Wait until pages of the range that are being dropped have gone. */
 void gpusvm_removal_wait(const struct migration *m);
 
