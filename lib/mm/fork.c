@@ -100,6 +100,9 @@ static void copy_moving_page(struct mm_struct *mm, const struct page *page,
 	const struct migration *m = page->migration;
 	unsigned long i, from;
 
+	/* As at the end of the migration, if it ended now. */
+	if (page->removed && READ_ONCE(m->own_told))
+		return;
 	for (i = 0; i < m->npages && m->pages[i] != page; i++)
 		;
 	if (i == m->npages)

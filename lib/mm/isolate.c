@@ -259,7 +259,8 @@ static int drop_piece(struct migration *m, unsigned long start,
 	if (err == -EINVAL)
 		err = gpusvm_sys_madvise(start, end - start,
 					 MADV_DONTNEED_LOCKED);
-	m->own_told &= removal_came(m->mm);
+	if (!removal_came(m->mm))
+		WRITE_ONCE(m->own_told, false);
 	return err;
 }
 
@@ -290,12 +291,12 @@ int gpusvm_isolate_drop(struct migration *m)
 	int err = 0;
 
 	m->dropping = true;
-	m->own_told = true;
 	/*
 	 * Not sooner: a page that the program dropped while it is copied must
 	 * be served to the copy.
 	 */
 	pthread_mutex_lock(&mm->pt_lock);
+	m->own_told = true;
 	m->hold_removals = true;
 	pthread_mutex_unlock(&mm->pt_lock);
 	pthread_mutex_lock(&mm->drop_lock);
