@@ -97,18 +97,26 @@ static ssize_t read_file(pid_t tid, const char *name, char *buf, size_t size)
 	return got;
 }
 
-/* The letter behind "TID (NAME) "; a name may have ')' in it. 0 if it ended. */
+/*
+ * The letter behind "TID (NAME) "; a name may have ')' in it.  'X' for one that
+ * has ended, 'R' if it cannot be told.
+ */
 static char thread_state(pid_t tid)
 {
 	char buf[64];
-	ssize_t len = read_file(tid, "/stat", buf, sizeof(buf));
+	ssize_t i, len = read_file(tid, "/stat", buf, sizeof(buf));
 
-	while (len > 0 && buf[len - 1] != ')')
-		len--;
-	return len > 0 && len + 1 < (ssize_t)sizeof(buf) ? buf[len + 1] : 0;
+	if (len == -ENOENT || len == -ESRCH)
+		return 'X';
+	for (i = len; i > 0 && buf[i - 1] != ')'; i--)
+		;
+	return i > 0 && i + 1 < len ? buf[i + 1] : 'R';
 }
 
-/* Whether it waits in a call that does not drop pages; false if unknown. */
+/*
+ * Whether it waits in a call that does not drop pages; false if unknown.  A
+ * worker of io_uring shows its creator's call, whatever it does itself.
+ */
 static bool waits_elsewhere(pid_t tid)
 {
 	char buf[64];
@@ -117,7 +125,8 @@ static bool waits_elsewhere(pid_t tid)
 
 	for (i = 0; i < len && buf[i] >= '0' && buf[i] <= '9'; i++)
 		number = number * 10 + (buf[i] - '0');
-	return i > 0 && number != SYS_madvise && number != SYS_process_madvise;
+	return i > 0 && number != SYS_madvise &&
+	       number != SYS_process_madvise && number != SYS_io_uring_enter;
 }
 
 bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns)

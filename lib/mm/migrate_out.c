@@ -25,12 +25,11 @@
 /* How often changes elsewhere may get in the way of write-protection. */
 #define PROTECT_ATTEMPTS 1000
 
-/* How long to wait for another migration of the same memory. */
-#define WAIT_NS (1000ul * 1000)
-#define MIGRATION_ATTEMPTS 1000
+/* How long to wait, in all, for what is in the way. */
+#define PATIENCE_NS (1000ul * 1000 * 1000)
 
-/* How often to wait for the program to drop pages there. */
-#define REMOVAL_ATTEMPTS 8
+/* How long to wait, without looking, for another migration of the memory. */
+#define WAIT_NS (1000ul * 1000)
 
 static unsigned long end_of(const struct migration *m)
 {
@@ -146,12 +145,13 @@ static int try_to_enter(struct migration *m, enum obstacle *obstacle)
  */
 static int enter(struct migration *m)
 {
-	unsigned int events = 0, migrations = 0, removals = 0;
+	unsigned long end_ns = gpusvm_sys_now_ns() + PATIENCE_NS;
 	struct mm_struct *mm = m->mm;
 	enum obstacle obstacle;
+	unsigned int events = 0;
 	int err;
 
-	for (;;) {
+	do {
 		gpusvm_down_read(&mm->event_lock);
 		err = try_to_enter(m, &obstacle);
 		if (!err)
@@ -161,14 +161,12 @@ static int enter(struct migration *m)
 			return err;
 		if (obstacle == EVENT)
 			gpusvm_handler_settle(mm, events++);
-		else if (obstacle == MIGRATION &&
-			 migrations++ < MIGRATION_ATTEMPTS)
+		else if (obstacle == MIGRATION)
 			wait_for_migration(mm);
-		else if (obstacle == REMOVAL && removals++ < REMOVAL_ATTEMPTS)
-			gpusvm_removal_wait(m);
 		else
-			return -EBUSY;
-	}
+			gpusvm_removal_wait(m);
+	} while (gpusvm_sys_now_ns() < end_ns);
+	return -EBUSY;
 }
 
 /*

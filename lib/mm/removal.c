@@ -82,15 +82,17 @@ static bool find(const struct migration *m, struct removal *all)
 	return found;
 }
 
-/* Those that were told of up to then are over. */
-static void forget(struct mm_struct *mm, unsigned long at_ns)
+/* Those of the range that were told of up to then are over. */
+static void forget(const struct migration *m, unsigned long at_ns)
 {
+	unsigned long now_ns = gpusvm_sys_now_ns();
+	struct mm_struct *mm = m->mm;
 	struct removal *removal;
 
 	gpusvm_down_write(&mm->event_lock);
 	for (removal = mm->removals; removal < mm->removals + REMOVALS;
 	     removal++)
-		if (removal->at_ns <= at_ns)
+		if (removal->at_ns <= at_ns && concerns(removal, m, now_ns))
 			removal->over = true;
 	gpusvm_up_write(&mm->event_lock);
 }
@@ -168,6 +170,6 @@ void gpusvm_removal_wait(const struct migration *m)
 			gpusvm_sys_nanosleep(NAP_NS);
 	}
 	if (over)
-		forget(m->mm, all.at_ns);
+		forget(m, all.at_ns);
 	gpusvm_free(marks);
 }

@@ -15,8 +15,11 @@
 struct migration;
 struct mm_struct;
 
-/* Removals that are remembered at a time: one per thread is under way. */
-#define REMOVALS 64
+/*
+ * Removals that are remembered at a time.  One per thread is under way, but
+ * nobody tells which are over: enough for what others do while one is held up.
+ */
+#define REMOVALS 512
 
 /**
  * struct removal - The program dropped pages, or is about to

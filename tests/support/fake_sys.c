@@ -245,6 +245,8 @@ DEFINE_CALL(ssize_t, pread, PREAD,
 	    (fd, buf, len, offset), A(fd), A(buf), len, A(offset))
 DEFINE_CALL(ssize_t, write, WRITE, (int fd, const void *buf, size_t len),
 	    (fd, buf, len), A(fd), A(buf), len)
+DEFINE_CALL(long, getdents64, GETDENTS64, (int fd, void *buf, size_t len),
+	    (fd, buf, len), A(fd), A(buf), len)
 DEFINE_CALL(int, poll, POLL,
 	    (struct pollfd * fds, unsigned int nfds, long timeout_ns),
 	    (fds, nfds, timeout_ns), A(fds), nfds, A(timeout_ns))
@@ -304,6 +306,7 @@ DEFINE_CALL(int, get_mempolicy, GET_MEMPOLICY,
 	    (mode, mask, maxnode, addr, flags), A(mode), A(mask), maxnode, addr,
 	    flags)
 DEFINE_CALL(unsigned long, now_ns, NOW_NS, (void), (), 0)
+DEFINE_CALL(long, thread_cpu_ns, THREAD_CPU_NS, (pid_t tid), (tid), A(tid))
 DEFINE_CALL(int, send_sigbus, SEND_SIGBUS, (pid_t tid, unsigned long addr),
 	    (tid, addr), A(tid), addr)
 DEFINE_REAL(pid_t, getpid, (void), ())

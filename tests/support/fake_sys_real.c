@@ -7,6 +7,7 @@
 #define gpusvm_sys_read fake_sys_real_read
 #define gpusvm_sys_pread fake_sys_real_pread
 #define gpusvm_sys_write fake_sys_real_write
+#define gpusvm_sys_getdents64 fake_sys_real_getdents64
 #define gpusvm_sys_poll fake_sys_real_poll
 #define gpusvm_sys_eventfd fake_sys_real_eventfd
 #define gpusvm_sys_mmap fake_sys_real_mmap
@@ -36,5 +37,6 @@
 #define gpusvm_sys_ncpus fake_sys_real_ncpus
 #define gpusvm_sys_nanosleep fake_sys_real_nanosleep
 #define gpusvm_sys_now_ns fake_sys_real_now_ns
+#define gpusvm_sys_thread_cpu_ns fake_sys_real_thread_cpu_ns
 #define gpusvm_sys_send_sigbus fake_sys_real_send_sigbus
 #include "sys.c"

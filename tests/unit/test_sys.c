@@ -5,6 +5,7 @@
  */
 #include "unit.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gpusvm/gpusvm.h>
@@ -22,6 +23,9 @@
 #include "sys.h"
 
 #define NSEC_PER_MSEC 1000000l
+
+/* Above the greatest that the kernel gives (PID_MAX_LIMIT). */
+#define NO_TID (8 << 20)
 
 /* ---- Errors ---- */
 
@@ -47,6 +51,7 @@ static void files_with_bad_arguments_return_errno(void **state)
 	assert_error(gpusvm_sys_read(-1, &byte, 1), -EBADF);
 	assert_error(gpusvm_sys_pread(-1, &byte, 1, 0), -EBADF);
 	assert_error(gpusvm_sys_write(-1, &byte, 1), -EBADF);
+	assert_error(gpusvm_sys_getdents64(-1, &byte, 1), -EBADF);
 	assert_error(gpusvm_sys_poll(NULL, 1, 0), -EFAULT);
 	assert_error(gpusvm_sys_eventfd(0, -1), -EINVAL);
 }
@@ -107,6 +112,7 @@ static void threads_with_bad_arguments_return_errno(void **state)
 	assert_error(gpusvm_sys_futex_wait(&word, 0, NULL), -EAGAIN);
 	assert_error(gpusvm_sys_futex_wait((void *)1, 0, NULL), -EINVAL);
 	assert_error(gpusvm_sys_futex_wake((void *)1, 1), -EINVAL);
+	assert_error(gpusvm_sys_thread_cpu_ns(NO_TID), -EINVAL);
 	assert_error(gpusvm_sys_send_sigbus(-1, 0), -EINVAL);
 }
 
@@ -141,6 +147,32 @@ static void pread_at_offset_reads_there(void **state)
 			 sizeof(text));
 	assert_memory_equal(text, "ELF", sizeof(text));
 	assert_int_equal(gpusvm_sys_close(fd), 0);
+}
+
+static void getdents64_lists_a_directory_once(void **state)
+{
+	int fd = gpusvm_sys_open("/proc/self/task",
+				 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char buf[4096] __attribute__((aligned(8)));
+	const struct dirent *entry;
+	unsigned int found = 0;
+	char self[16];
+	long len, at;
+
+	(void)state;
+	assert_true(fd >= 0);
+	snprintf(self, sizeof(self), "%d", (int)gettid());
+	len = gpusvm_sys_getdents64(fd, buf, sizeof(buf));
+	assert_true(len > 0);
+	for (at = 0; at < len; at += entry->d_reclen) {
+		entry = (const void *)(buf + at);
+		found += !strcmp(entry->d_name, self);
+	}
+	assert_int_equal(at, len);
+	assert_int_equal(found, 1);
+	assert_int_equal(gpusvm_sys_getdents64(fd, buf, sizeof(buf)), 0);
+	assert_int_equal(gpusvm_sys_close(fd), 0);
+	assert_int_equal(gpusvm_sys_getdents64(fd, buf, sizeof(buf)), -EBADF);
 }
 
 static void poll_waits_for_event_or_timeout(void **state)
@@ -317,6 +349,41 @@ static void now_ns_is_the_monotonic_clock(void **state)
 				(uint64_t)after.tv_nsec);
 }
 
+static long own_cpu_ns(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return used.tv_sec * 1000000000l + used.tv_nsec;
+}
+
+static void *tell_cpu_ns(void *arg)
+{
+	return (void *)gpusvm_sys_thread_cpu_ns(*(pid_t *)arg);
+}
+
+/* Asked by the thread itself, and by another, which has used less. */
+static void thread_cpu_ns_is_the_time_of_that_thread(void **state)
+{
+	pid_t self = gpusvm_sys_gettid();
+	long before, used, after;
+	pthread_t thread;
+	void *told;
+
+	(void)state;
+	while (own_cpu_ns() < 10 * NSEC_PER_MSEC)
+		gpusvm_sys_yield();
+	before = own_cpu_ns();
+	used = gpusvm_sys_thread_cpu_ns(self);
+	after = own_cpu_ns();
+	assert_in_range(used, before, after);
+
+	assert_int_equal(pthread_create(&thread, NULL, tell_cpu_ns, &self), 0);
+	pthread_join(thread, &told);
+	assert_in_range((long)told, after, own_cpu_ns());
+	assert_int_equal(gpusvm_sys_thread_cpu_ns(NO_TID), -EINVAL);
+}
+
 static void futex_wait_with_timeout_times_out(void **state)
 {
 	struct timespec timeout = { .tv_nsec = NSEC_PER_MSEC };
@@ -409,6 +476,7 @@ int main(void)
 		cmocka_unit_test(threads_with_bad_arguments_return_errno),
 		cmocka_unit_test(eventfd_written_and_read_gives_the_sum),
 		cmocka_unit_test(pread_at_offset_reads_there),
+		cmocka_unit_test(getdents64_lists_a_directory_once),
 		cmocka_unit_test(poll_waits_for_event_or_timeout),
 		cmocka_unit_test(mmap_gives_memory_that_madvise_clears),
 		cmocka_unit_test(process_vm_readv_of_self_copies),
@@ -420,6 +488,7 @@ int main(void)
 			move_pages_without_nodes_tells_where_a_page_is),
 		cmocka_unit_test(ids_are_those_of_libc),
 		cmocka_unit_test(now_ns_is_the_monotonic_clock),
+		cmocka_unit_test(thread_cpu_ns_is_the_time_of_that_thread),
 		cmocka_unit_test(futex_wait_with_timeout_times_out),
 		cmocka_unit_test(futex_wake_wakes_a_waiter),
 		cmocka_unit_test(send_sigbus_reaches_the_thread),
