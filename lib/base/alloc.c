@@ -382,9 +382,13 @@ static bool run_free_at(unsigned long address, enum run_kind kind)
 		return false;
 	g->kind = RUN_END;
 	pthread_mutex_unlock(&lock);
-	if (kind == RUN_PAGES)
-		make_accessible(address, g->length * GRANULE);
-	clear_run(g);
+	/* Pages may have been advised, bound or registered: start anew. */
+	if (kind != RUN_PAGES ||
+	    gpusvm_sys_mmap(
+		    address, g->length * GRANULE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+		    0) != (long)address)
+		clear_run(g);
 	pthread_mutex_lock(&lock);
 	free_run(g);
 	return true;
