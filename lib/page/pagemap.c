@@ -22,6 +22,7 @@ static unsigned long pagemap_npages(const struct dev_pagemap *pgmap)
 static int pagemap_check(const struct dev_pagemap *pgmap)
 {
 	if (!pgmap || !pgmap->ops || pgmap->range.end <= pgmap->range.start ||
+	    pgmap->range.end == ~(u64)0 ||
 	    (pgmap->range.start & ~PAGE_MASK) ||
 	    ((pgmap->range.end + 1) & ~PAGE_MASK)) {
 		log_error("pagemap_add: no ops, or a range that is empty or "
@@ -56,25 +57,26 @@ static int pagemap_link(struct dev_pagemap *pgmap)
 int gpusvm_pagemap_add(struct dev_pagemap *pgmap)
 {
 	unsigned long i, npages;
+	struct page *pages;
 	int err;
 
 	err = pagemap_check(pgmap);
 	if (err)
 		return err;
 	npages = pagemap_npages(pgmap);
-	pgmap->pages = gpusvm_alloc_array(npages, sizeof(struct page));
-	if (!pgmap->pages)
+	pages = gpusvm_alloc_array(npages, sizeof(struct page));
+	if (!pages)
 		return -ENOMEM;
 	for (i = 0; i < npages; i++)
-		pgmap->pages[i].pgmap = pgmap;
+		pages[i].pgmap = pgmap;
 
 	pthread_mutex_lock(&lock);
 	err = pagemap_link(pgmap);
+	if (!err)
+		pgmap->pages = pages;
 	pthread_mutex_unlock(&lock);
-	if (err) {
-		gpusvm_free(pgmap->pages);
-		pgmap->pages = NULL;
-	}
+	if (err)
+		gpusvm_free(pages);
 	return err;
 }
 
