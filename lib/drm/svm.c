@@ -128,6 +128,9 @@ void drm_gpusvm_fini(struct drm_gpusvm *gpusvm)
 
 	lockdep_check_not_in_callback();
 	check_driver_lock(gpusvm);
+	/* Who held it is not in this process. */
+	if (gpusvm->mm->forked)
+		gpusvm_init_rwsem(&gpusvm->notifier_lock);
 	list_for_each_entry_safe(notifier, next, &gpusvm->notifier_list, entry)
 		fini_notifier(gpusvm, notifier);
 	gpusvm_mm_drop(gpusvm->mm);

@@ -87,14 +87,22 @@ static bool next_address(struct mm_struct *mm, unsigned long *addr)
 
 int gpusvm_mm_bring_all_home(struct mm_struct *mm)
 {
-	unsigned long addr = 0;
+	unsigned long addr;
 	int err, last = 0;
+	bool found;
 
-	for (; next_address(mm, &addr); addr += PAGE_SIZE) {
-		err = gpusvm_mm_bring_home(mm, addr, GPUSVM_FAULT_NO_TIMESLICE,
-					   gpusvm_sys_now_ns() + PATIENCE_NS);
-		if (err)
-			last = err;
-	}
+	/* mremap() may put a page behind us: again until a pass finds none. */
+	do {
+		addr = 0;
+		found = false;
+		for (; next_address(mm, &addr); addr += PAGE_SIZE) {
+			found = true;
+			err = gpusvm_mm_bring_home(
+				mm, addr, GPUSVM_FAULT_NO_TIMESLICE,
+				gpusvm_sys_now_ns() + PATIENCE_NS);
+			if (err)
+				last = err;
+		}
+	} while (found && !last);
 	return last;
 }

@@ -18,6 +18,8 @@ int gpusvm_migration_init(struct migration *m, struct mm_struct *mm,
 		.npages = npages,
 		.technique = mm->technique,
 	};
+	gpusvm_mm_grab(mm);
+	__atomic_fetch_add(&mm->allocations, 1, __ATOMIC_RELAXED);
 	m->pages = gpusvm_alloc_array(npages, sizeof(m->pages[0]));
 	m->ram = gpusvm_alloc_array(npages, sizeof(m->ram[0]));
 	if (m->pages && m->ram && !gpusvm_staging_create(mm, npages, &m->run))
@@ -28,9 +30,13 @@ int gpusvm_migration_init(struct migration *m, struct mm_struct *mm,
 
 void gpusvm_migration_fini(struct migration *m)
 {
-	gpusvm_staging_destroy(m->mm, &m->run);
+	struct mm_struct *mm = m->mm;
+
+	gpusvm_staging_destroy(mm, &m->run);
 	gpusvm_free(m->ram);
 	gpusvm_free(m->pages);
+	__atomic_fetch_sub(&mm->allocations, 1, __ATOMIC_RELEASE);
+	gpusvm_mm_drop(mm);
 }
 
 /*

@@ -62,6 +62,8 @@ struct migration {
 };
 
 /*
+ * Both count as an allocation that keeps the address space from closing.
+ *
  * Set up for @npages pages, with all memory that any migration of the
  * allocation will need; the caller fills @pages.  -ENOMEM.
  */

@@ -20,6 +20,10 @@
 
 #define STAGING_DEFAULT (64ul << 20)
 
+/* How long a page that was let go of may take to be free. */
+#define PATIENCE_NS (1000ul * 1000 * 1000)
+#define NAP_NS (50l * 1000)
+
 /* Below any mapping, and above what the kernel lets be mapped. */
 #define WAKE_START (1ul << 16)
 
@@ -229,6 +233,9 @@ int gpusvm_mm_open(struct mm_struct **mm, const struct gpusvm_mm_opts *opts)
 		return err;
 	pthread_mutex_lock(&current_lock);
 	err = open_current(opts);
+	if (err == -ENOMEM)
+		log_error("mm_open: no private memory; is a limit of the "
+			  "address space in the way (RLIMIT_AS)?");
 	*mm = err ? NULL : current_mm;
 	pthread_mutex_unlock(&current_lock);
 	return err;
@@ -249,6 +256,22 @@ static void notify_all(struct mm_struct *mm, enum mmu_notifier_event event)
 }
 
 /*
+ * Wait for those who let go of their last page just now.  What is held longer
+ * has staging memory, which must not go before it.
+ */
+static int wait_for_allocations(struct mm_struct *mm)
+{
+	unsigned long end_ns = gpusvm_sys_now_ns() + PATIENCE_NS;
+
+	while (__atomic_load_n(&mm->allocations, __ATOMIC_ACQUIRE)) {
+		if (gpusvm_sys_now_ns() >= end_ns)
+			return -EBUSY;
+		gpusvm_sys_nanosleep(NAP_NS);
+	}
+	return 0;
+}
+
+/*
  * Nothing new may start once users is 0; what holds one of these locks is
  * waited for.  Page by page everything comes home before the source closes:
  * afterwards an absent page would read as zero.
@@ -261,6 +284,11 @@ static int close_last(struct mm_struct *mm)
 	notify_all(mm, MMU_NOTIFY_RELEASE);
 	notify_all(mm, MMU_NOTIFY_UNMAP);
 	err = gpusvm_mm_bring_all_home(mm);
+	if (!err) {
+		/* Pages that were unmapped are let go of when all are told. */
+		gpusvm_mm_sync_pinned(mm);
+		err = wait_for_allocations(mm);
+	}
 	if (err) {
 		gpusvm_up_write(&mm->mmap_lock);
 		log_error("mm_close: device pages could not come home, the "
@@ -333,6 +361,7 @@ void gpusvm_mm_current_forget(void)
 	if (!mm)
 		return;
 	current_mm = NULL;
+	mm->forked = true;
 	WRITE_ONCE(mm->users, 0);
 	init_locks(mm);
 	gpusvm_notifiers_reset(&mm->notifiers);

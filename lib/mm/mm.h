@@ -33,6 +33,8 @@ struct source;
 /**
  * struct mm_struct - The address space
  * @count: References to the structure: one for its users, one per gpusvm
+ * @allocations: Allocations with pages, or being moved; atomic
+ * @forked: This is a child's copy
  * @users: Calls of gpusvm_mm_open() not undone; 0 once it is closed, and in a
  *	forked child; atomic
  * @mmap_lock: See above
@@ -61,6 +63,8 @@ struct source;
  */
 struct mm_struct {
 	struct kref count;
+	unsigned long allocations;
+	bool forked;
 	int users;
 	struct rw_semaphore mmap_lock;
 	struct rw_semaphore alive_lock;
