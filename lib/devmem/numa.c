@@ -90,19 +90,31 @@ static void read_nodes(const char *kind, struct nodes *nodes)
 	parse_list(buf, nodes);
 }
 
-/* Bytes free on a node, from its meminfo; SIZE_MAX if nobody says. */
+/* A number of kilobytes in meminfo, as bytes; 0 if it is not there. */
+static size_t meminfo_bytes(const char *meminfo, const char *name)
+{
+	const char *line = strstr(meminfo, name);
+
+	return line ? strtoul(line + strlen(name), NULL, 10) << 10 : 0;
+}
+
+/*
+ * Bytes that can be had on a node: free, or cached contents of files.  From its
+ * meminfo; SIZE_MAX if nobody says.
+ */
 static size_t free_on_node(int node)
 {
 	char path[64], buf[2048];
-	const char *line;
 
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo",
 		 node);
 	if (read_file(path, buf, sizeof(buf)) <= 0)
 		return SIZE_MAX;
-	line = strstr(buf, "MemFree:");
-	return line ? strtoul(line + strlen("MemFree:"), NULL, 10) << 10
-		    : SIZE_MAX;
+	if (!strstr(buf, "MemFree:"))
+		return SIZE_MAX;
+	return meminfo_bytes(buf, "MemFree:") +
+	       meminfo_bytes(buf, "Active(file):") +
+	       meminfo_bytes(buf, "Inactive(file):");
 }
 
 /*

@@ -12,6 +12,9 @@
 #include "svm.h"
 #include "zdd.h"
 
+/* A month: in nanoseconds it must not overflow. */
+#define LONGEST_TIMESLICE_MS (31ul * 24 * 3600 * 1000)
+
 void drm_gpusvm_devmem_init(struct drm_gpusvm_devmem *devmem_allocation,
 			    struct device *dev, struct mm_struct *mm,
 			    const struct drm_gpusvm_devmem_ops *ops,
@@ -105,7 +108,8 @@ static int move_out(struct drm_gpusvm_zdd *zdd,
 	err = copy(zdd);
 	if (!err) {
 		WRITE_ONCE(devmem->timeslice_expiration,
-			   gpusvm_jiffies64() + timeslice_ms);
+			   gpusvm_jiffies64() +
+				   min(timeslice_ms, LONGEST_TIMESLICE_MS));
 		zdd->devmem = devmem;
 		err = gpusvm_migrate_out_commit(m);
 	}

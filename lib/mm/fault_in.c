@@ -202,7 +202,7 @@ bool gpusvm_pages_present(struct mm_struct *mm, unsigned long start,
 				continue;
 			page = gpusvm_devpt_get(&mm->pt,
 						start + (i << PAGE_SHIFT));
-			present = page && !page->migration &&
+			present = page && !page->migration && owner &&
 				  page->pgmap->owner == owner;
 		}
 		pthread_mutex_unlock(&mm->pt_lock);
