@@ -22,8 +22,7 @@ static unsigned long pagemap_npages(const struct dev_pagemap *pgmap)
 static int pagemap_check(const struct dev_pagemap *pgmap)
 {
 	if (!pgmap || !pgmap->ops || pgmap->range.end <= pgmap->range.start ||
-	    pgmap->range.end == ~(u64)0 ||
-	    (pgmap->range.start & ~PAGE_MASK) ||
+	    pgmap->range.end == ~(u64)0 || (pgmap->range.start & ~PAGE_MASK) ||
 	    ((pgmap->range.end + 1) & ~PAGE_MASK)) {
 		log_error("pagemap_add: no ops, or a range that is empty or "
 			  "not page-aligned");
