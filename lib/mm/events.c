@@ -106,20 +106,11 @@ static void move_entries(struct mm_struct *mm, const struct source_event *event,
 	pthread_mutex_unlock(&mm->pt_lock);
 }
 
-static bool removal_is_ours(struct mm_struct *mm,
-			    const struct source_event *event)
-{
-	if (!mm->drop_end || event->start != mm->drop_start ||
-	    event->end != mm->drop_end)
-		return false;
-	mm->drop_start = 0;
-	mm->drop_end = 0;
-	return true;
-}
-
 void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 			struct applied_event *applied)
 {
+	enum drop_claim claim;
+
 	switch (event->type) {
 	case SOURCE_UNMAP:
 		describe(applied, mm, event->start, event->end,
@@ -129,10 +120,12 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 	case SOURCE_REMOVE:
 		describe(applied, mm, event->start, event->end,
 			 MMU_NOTIFY_CLEAR);
-		applied->notify = !removal_is_ours(mm, event);
+		claim = gpusvm_drop_claim(mm, event);
+		applied->notify = claim != DROP_OURS;
 		if (!applied->notify)
 			break;
-		remove_entries(mm, event->start, event->end, applied);
+		if (claim == DROP_NOT_OURS)
+			remove_entries(mm, event->start, event->end, applied);
 		gpusvm_removal_note(mm, event->start, event->end);
 		break;
 	case SOURCE_REMAP:

@@ -3,7 +3,6 @@
 #include "isolate.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include "compiler.h"
@@ -16,11 +15,6 @@
 #include "source.h"
 #include "sys.h"
 #include "vma.h"
-
-/* Since Linux 5.18; also on memory that is locked. */
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
 
 /* Attempts at a page that the kernel has locked for a moment. */
 #define MOVE_ATTEMPTS 1000
@@ -195,116 +189,4 @@ int gpusvm_isolate_copy(struct migration *m)
 	if (err)
 		gpusvm_staging_put(m->mm, m->run);
 	return err ? -EBUSY : 0;
-}
-
-/* Pages from @i on that are where they were taken from; *@n is at least 1. */
-static bool in_place(struct migration *m, unsigned long i, unsigned long *n)
-{
-	unsigned long vaddr = m->start + (i << PAGE_SHIFT);
-	bool found;
-
-	pthread_mutex_lock(&m->mm->pt_lock);
-	found = m->pages[i]->vaddr == vaddr;
-	for (*n = 1; i + *n < m->npages; ++*n)
-		if ((m->pages[i + *n]->vaddr == vaddr + (*n << PAGE_SHIFT)) !=
-		    found)
-			break;
-	pthread_mutex_unlock(&m->mm->pt_lock);
-	return found;
-}
-
-/*
- * The last look at the entries before the pages go: what was unmapped meanwhile
- * may be another mapping by now.  False if something changed.
- */
-static bool expect_removal(struct migration *m, unsigned long start,
-			   unsigned long end)
-{
-	unsigned long i = (start - m->start) >> PAGE_SHIFT;
-	struct mm_struct *mm = m->mm;
-	unsigned long n;
-	bool found;
-
-	gpusvm_down_write(&mm->event_lock);
-	found = in_place(m, i, &n) && n >= (end - start) >> PAGE_SHIFT;
-	if (found) {
-		mm->drop_start = start;
-		mm->drop_end = end;
-	}
-	gpusvm_up_write(&mm->event_lock);
-	return found;
-}
-
-/* Whether the removal was told of; the event was read before madvise() ended */
-static bool removal_came(struct mm_struct *mm)
-{
-	bool came;
-
-	gpusvm_down_write(&mm->event_lock);
-	came = !mm->drop_end;
-	mm->drop_start = 0;
-	mm->drop_end = 0;
-	gpusvm_up_write(&mm->event_lock);
-	return came;
-}
-
-static int drop_piece(struct migration *m, unsigned long start,
-		      unsigned long end)
-{
-	int err;
-
-	if (!expect_removal(m, start, end))
-		return -EBUSY;
-	err = gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
-	if (err == -EINVAL)
-		err = gpusvm_sys_madvise(start, end - start,
-					 MADV_DONTNEED_LOCKED);
-	if (!removal_came(m->mm))
-		WRITE_ONCE(m->own_told, false);
-	return err;
-}
-
-static int drop_run(struct migration *m, unsigned long start, unsigned long end)
-{
-	unsigned long addr, next;
-	struct vma piece;
-	int err = 0;
-
-	for (addr = start; addr < end && !err; addr = next) {
-		if (gpusvm_vma_piece(m->mm, addr, &piece))
-			break; /* unmapped: the entries follow the event */
-		next = min(piece.end, end);
-		err = drop_piece(m, addr, next);
-	}
-	return err;
-}
-
-/*
- * Removals that the program makes at the same time cannot be told from ours but
- * by their interval.  If one with our interval came for each of our calls, the
- * others are the program's.
- */
-int gpusvm_isolate_drop(struct migration *m)
-{
-	struct mm_struct *mm = m->mm;
-	unsigned long i, n, addr;
-	int err = 0;
-
-	m->dropping = true;
-	/*
-	 * Not sooner: a page that the program dropped while it is copied must
-	 * be served to the copy.
-	 */
-	pthread_mutex_lock(&mm->pt_lock);
-	m->own_told = true;
-	m->hold_removals = true;
-	pthread_mutex_unlock(&mm->pt_lock);
-	pthread_mutex_lock(&mm->drop_lock);
-	for (i = 0; i < m->npages && !err; i += n) {
-		addr = m->start + (i << PAGE_SHIFT);
-		if (in_place(m, i, &n))
-			err = drop_run(m, addr, addr + (n << PAGE_SHIFT));
-	}
-	pthread_mutex_unlock(&mm->drop_lock);
-	return err;
 }

@@ -29,10 +29,4 @@ void gpusvm_isolate_unprotect(struct migration *m);
 /* Copy the protected pages to the run.  -EBUSY; -ENOMEM. */
 int gpusvm_isolate_copy(struct migration *m);
 
-/*
- * Drop the protected pages: their data is elsewhere now.  On failure some may
- * have been dropped.
- */
-int gpusvm_isolate_drop(struct migration *m);
-
 #endif /* GPUSVM_MM_ISOLATE_H */

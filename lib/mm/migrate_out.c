@@ -228,8 +228,12 @@ static int take_by_protect(struct migration *m)
 		if (!err)
 			err = gpusvm_isolate_copy(m);
 		if (err) {
-			clear_entries(m);
+			/*
+			 * In this order: without the entries another migration
+			 * may have protected the pages by then.
+			 */
 			gpusvm_isolate_unprotect(m);
+			clear_entries(m);
 		}
 	} while (err == -EAGAIN && attempt++ < PROTECT_ATTEMPTS);
 	return err == -EAGAIN ? -EBUSY : err;
@@ -296,7 +300,7 @@ int gpusvm_migrate_out_commit(struct migration *m)
 	unsigned long i;
 	int err = 0;
 
-	if (!moved && (gpusvm_isolate_drop(m) || !stayed(m)))
+	if (!moved && (gpusvm_drop_pages(m) || !stayed(m)))
 		err = -EBUSY;
 	if (err)
 		return err;
@@ -310,12 +314,28 @@ int gpusvm_migrate_out_commit(struct migration *m)
 	return 0;
 }
 
+/* What the program dropped meanwhile is not to come back. */
+static void forget_removed(struct migration *m)
+{
+	unsigned long i;
+
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (i = 0; i < m->npages; i++)
+		if (m->pages[i]->removed && m->own_told)
+			m->ram[i] = 0;
+	pthread_mutex_unlock(&m->mm->pt_lock);
+}
+
 void gpusvm_migrate_out_abort(struct migration *m)
 {
 	bool moved = m->technique == GPUSVM_TECHNIQUE_MOVE;
 	struct page *page;
 	unsigned long i;
 
+	forget_removed(m);
+	/* As long as the entries keep other migrations away. */
+	if (!moved)
+		gpusvm_isolate_unprotect(m);
 	if (moved || m->dropping)
 		gpusvm_migrate_install(m);
 	for (i = 0; i < m->npages; i++) {
@@ -331,7 +351,5 @@ void gpusvm_migrate_out_abort(struct migration *m)
 		gpusvm_page_put(page);
 	}
 	gpusvm_staging_put(m->mm, m->run);
-	if (!moved)
-		gpusvm_isolate_unprotect(m);
 	gpusvm_migrate_end(m);
 }

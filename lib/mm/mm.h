@@ -20,6 +20,7 @@
 #include <pthread.h>
 
 #include "devpt.h"
+#include "drop.h"
 #include "interval_notifier.h"
 #include "removal.h"
 #include "staging.h"
@@ -44,8 +45,7 @@ struct source;
  * @pt: Which device page stands where
  * @migrated: Signalled under @pt_lock when a migration to the device ends
  * @drop_lock: Held by the one thread that drops CPU copies of pages
- * @drop_start: The interval whose removal it will be told of by an event;
- * @drop_end: both 0 if that event came; under @event_lock for writing
+ * @drop: What it is doing; under @event_lock for writing
  * @removals: The last of them, a ring; under @event_lock
  * @next_removal: Where the next one goes
  * @forking: Between the handlers of pthread_atfork(): who subscribes knows
@@ -73,8 +73,7 @@ struct mm_struct {
 	struct devpt pt;
 	pthread_cond_t migrated;
 	pthread_mutex_t drop_lock;
-	unsigned long drop_start;
-	unsigned long drop_end;
+	struct drop drop;
 	struct removal removals[REMOVALS];
 	unsigned int next_removal;
 	bool forking;

@@ -294,37 +294,48 @@ static void removal_of_our_own_changes_nothing(void **state)
 	struct applied_event applied;
 
 	(void)state;
-	mm->drop_start = event.start;
-	mm->drop_end = event.end;
+	mm->drop.start = event.start;
+	mm->drop.end = event.end;
 	applied = apply(&event);
 	assert_false(applied.notify);
 	gpusvm_event_finish(mm, &applied);
 	assert_int_equal(times_told, 0);
 	assert_int_equal(mm->pt.npages, N);
-	/* It came; a second one with this interval is the program's. */
-	assert_int_equal(mm->drop_end, 0);
+	assert_true(mm->drop.told);
 	assert_int_equal(mm->stats.events, 0);
-	applied = apply(&event);
-	gpusvm_event_finish(mm, &applied);
-	assert_told(MMU_NOTIFY_CLEAR, FIRST, N);
-	assert_int_equal(mm->pt.npages, 0);
+	mm->drop = (struct drop){ .end = 0 };
 }
 
-static void removal_with_another_interval_is_the_programs(void **state)
+static void removal_that_may_be_ours_is_told_and_left_to_us(void **state)
 {
 	struct source_event event = event_of(SOURCE_REMOVE, FIRST, N - 1);
 	struct applied_event applied;
 
 	(void)state;
-	mm->drop_start = event.start;
-	mm->drop_end = event.end + PAGE_SIZE;
+	mm->drop.start = event.start;
+	mm->drop.end = event.end + PAGE_SIZE;
 	applied = apply(&event);
 	gpusvm_event_finish(mm, &applied);
-	assert_int_equal(times_told, 1);
-	assert_int_equal(mm->pt.npages, 1);
-	assert_int_equal(mm->drop_start, event.start);
-	mm->drop_start = 0;
-	mm->drop_end = 0;
+	assert_told(MMU_NOTIFY_CLEAR, FIRST, N - 1);
+	assert_int_equal(mm->pt.npages, N);
+	assert_int_equal(mm->drop.nparts, 1);
+	mm->drop = (struct drop){ .end = 0 };
+}
+
+static void removal_beyond_ours_is_the_programs(void **state)
+{
+	struct source_event event = event_of(SOURCE_REMOVE, FIRST, N);
+	struct applied_event applied;
+
+	(void)state;
+	mm->drop.start = event.start + PAGE_SIZE;
+	mm->drop.end = event.end;
+	applied = apply(&event);
+	gpusvm_event_finish(mm, &applied);
+	assert_told(MMU_NOTIFY_CLEAR, FIRST, N);
+	assert_int_equal(mm->pt.npages, 0);
+	assert_int_equal(mm->drop.nparts, 0);
+	mm->drop = (struct drop){ .end = 0 };
 }
 
 /* ---- Forks ---- */
@@ -380,7 +391,8 @@ int main(void)
 		event_test(unmap_of_moving_pages_leaves_them_to_the_migration),
 		event_test(remove_while_dropping_is_remembered),
 		event_test(removal_of_our_own_changes_nothing),
-		event_test(removal_with_another_interval_is_the_programs),
+		event_test(removal_that_may_be_ours_is_told_and_left_to_us),
+		event_test(removal_beyond_ours_is_the_programs),
 		event_test(fork_serves_child_and_tells_everybody),
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two ways to take pages from the CPU, step by step: pieces of mapping,
- * what is found in the run afterwards, whose removal an event tells of.
+ * The two ways to take pages from the CPU, step by step: pieces of mapping, and
+ * what is found in the run afterwards.
  */
 #include "unit_migration.h"
 
@@ -38,20 +38,6 @@ static int teardown(void **state)
 static void split_at(unsigned long i)
 {
 	madvise(window(i), (WINDOW - i) << PAGE_SHIFT, MADV_DONTFORK);
-}
-
-static void enter_pages(void)
-{
-	unsigned long i;
-
-	for (i = 0; i < N; i++) {
-		m.pages[i]->migration = &m;
-		assert_int_equal(gpusvm_devpt_set(&mm->pt,
-						  fake_addr(fake, FIRST + i),
-						  m.pages[i]),
-				 0);
-	}
-	m.hold_removals = true;
 }
 
 static void move_takes_what_is_there(void **state)
@@ -171,106 +157,6 @@ static void copy_that_fails_gives_the_run_back(void **state)
 	gpusvm_staging_get_empty(mm, &m.run);
 }
 
-static void drop_of_two_pieces_drops_both(void **state)
-{
-	unsigned long i;
-
-	(void)state;
-	fake_fill(window(FIRST - 1), N + 2, 1);
-	split_at(FIRST + 5);
-	enter_pages();
-	assert_int_equal(gpusvm_isolate_drop(&m), 0);
-	for (i = 0; i < N; i++) {
-		assert_false(fake_present(fake_addr(fake, FIRST + i)));
-		assert_ptr_equal(entry_at(FIRST + i), m.pages[i]);
-	}
-	assert_true(fake_present(fake_addr(fake, FIRST - 1)));
-	assert_true(fake_present(fake_addr(fake, FIRST + N)));
-	assert_int_equal(mm->drop_end, 0);
-	assert_true(m.dropping); /* until the migration ends */
-}
-
-static void drop_of_unmapped_memory_returns_0(void **state)
-{
-	(void)state;
-	enter_pages();
-	munmap(window(FIRST), N << PAGE_SHIFT);
-	assert_int_equal(gpusvm_isolate_drop(&m), 0);
-	/* So that the window is whole again. */
-	assert_ptr_not_equal(
-		mmap(window(FIRST), N << PAGE_SHIFT, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
-		MAP_FAILED);
-}
-
-static void drop_that_fails_returns_the_error(void **state)
-{
-	(void)state;
-	fake_fill(window(FIRST), N, 1);
-	enter_pages();
-	fake_sys_fail(FAKE_SYS_MADVISE, -EIO, 1);
-	assert_int_equal(gpusvm_isolate_drop(&m), -EIO);
-	assert_true(fake_present(m.start));
-	assert_int_equal(mm->drop_end, 0);
-	assert_int_equal(pthread_mutex_trylock(&mm->drop_lock), 0);
-	pthread_mutex_unlock(&mm->drop_lock);
-}
-
-static void push_removal(unsigned long first, unsigned long n)
-{
-	fake_source_push(fake, (struct source_event){
-				       .type = SOURCE_REMOVE,
-				       .start = fake_addr(fake, first),
-				       .end = fake_addr(fake, first + n),
-			       });
-}
-
-/* The program's removal has the same interval as ours: both come. */
-static bool same_removal_twice(const unsigned long *args, long *ret)
-{
-	if (args[2] == MADV_DONTNEED && args[0] == m.start)
-		push_removal(FIRST, N);
-	return dontneed_raises_event(args, ret);
-}
-
-static void drop_with_equal_removal_honours_it(void **state)
-{
-	unsigned long i;
-
-	(void)state;
-	fake_fill(window(FIRST), N, 1);
-	enter_pages();
-	fake_sys_hook(FAKE_SYS_MADVISE, same_removal_twice);
-	assert_int_equal(gpusvm_isolate_drop(&m), 0);
-	/* The end of the migration makes the removal. */
-	assert_true(m.own_told);
-	for (i = 0; i < N; i++)
-		assert_true(m.pages[i]->removed);
-}
-
-/* The kernel told of our call in another way than expected. */
-static bool removal_in_halves(const unsigned long *args, long *ret)
-{
-	(void)ret;
-	if (args[2] == MADV_DONTNEED && args[0] == m.start) {
-		push_removal(FIRST, N / 2);
-		push_removal(FIRST + N / 2, N / 2);
-		gpusvm_handler_settle(mm, 0);
-	}
-	return false;
-}
-
-static void drop_with_unknown_removal_keeps_pages(void **state)
-{
-	(void)state;
-	fake_fill(window(FIRST), N, 1);
-	enter_pages();
-	fake_sys_hook(FAKE_SYS_MADVISE, removal_in_halves);
-	assert_int_equal(gpusvm_isolate_drop(&m), 0);
-	assert_int_equal(mm->pt.npages, N);
-	assert_false(m.own_told);
-}
-
 #define isolate_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -285,11 +171,6 @@ int main(void)
 		isolate_test(copy_copies_runs_and_leaves_holes),
 		isolate_test(copy_without_staging_returns_enomem),
 		isolate_test(copy_that_fails_gives_the_run_back),
-		isolate_test(drop_of_two_pieces_drops_both),
-		isolate_test(drop_of_unmapped_memory_returns_0),
-		isolate_test(drop_that_fails_returns_the_error),
-		isolate_test(drop_with_equal_removal_honours_it),
-		isolate_test(drop_with_unknown_removal_keeps_pages),
 	};
 
 	return cmocka_run_group_tests_name("isolate", tests, NULL, NULL);
