@@ -51,8 +51,7 @@ const char *__tsan_default_options(void)
 
 const char *__tsan_default_suppressions(void)
 {
-	return "race:^free_pages$\n"
-	       "race:^drm_gpusvm_range_set_unmapped$\n"
+	return "race:^drm_gpusvm_range_set_unmapped$\n"
 	       "race:^gpusvm_range_unmap_locked$\n"
 	       "race_top:tests/conformance/\n"
 	       "race_top:tests/stress/\n"
