@@ -123,9 +123,10 @@ static void note_removed(struct migration *m, unsigned long start,
 
 /*
  * Every event of the call was read before madvise() ended.  If they do not add
- * up, nobody knows whose the parts were, and what is noted is not believed.
+ * up, nobody knows whose the parts were, and what is noted is not believed.  A
+ * call that failed may have dropped nothing, and told of nothing.
  */
-static void end_call(struct migration *m)
+static void end_call(struct migration *m, int err)
 {
 	struct mm_struct *mm = m->mm;
 	struct drop drop;
@@ -136,6 +137,8 @@ static void end_call(struct migration *m)
 	mm->drop = (struct drop){ .end = 0 };
 	gpusvm_up_write(&mm->event_lock);
 
+	if (err && !drop.told && !drop.nparts)
+		return;
 	if (drop.nparts > DROP_PARTS ||
 	    (take_chain(&drop) != drop.start && !drop.told)) {
 		WRITE_ONCE(m->own_told, false);
@@ -156,7 +159,7 @@ static int drop_piece(struct migration *m, unsigned long start,
 	if (err == -EINVAL)
 		err = gpusvm_sys_madvise(start, end - start,
 					 MADV_DONTNEED_LOCKED);
-	end_call(m);
+	end_call(m, err);
 	return err;
 }
 
