@@ -12,6 +12,7 @@
 #include "log.h"
 #include "mm.h"
 #include "page_size.h"
+#include "sys.h"
 
 static bool is_page_multiple(unsigned long size)
 {
@@ -129,7 +130,7 @@ void drm_gpusvm_fini(struct drm_gpusvm *gpusvm)
 	lockdep_check_not_in_callback();
 	check_driver_lock(gpusvm);
 	/* Who held it is not in this process. */
-	if (gpusvm->mm->forked)
+	if (gpusvm->mm->pid != gpusvm_sys_getpid())
 		gpusvm_init_rwsem(&gpusvm->notifier_lock);
 	list_for_each_entry_safe(notifier, next, &gpusvm->notifier_list, entry)
 		fini_notifier(gpusvm, notifier);

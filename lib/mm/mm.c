@@ -65,6 +65,7 @@ static struct mm_struct *mm_alloc(const struct gpusvm_mm_opts *opts)
 		return NULL;
 	}
 	kref_init(&mm->count);
+	mm->pid = gpusvm_sys_getpid();
 	gpusvm_notifiers_init(&mm->notifiers);
 	gpusvm_staging_init(&mm->staging, opts->staging_bytes
 						  ? opts->staging_bytes
@@ -361,7 +362,6 @@ void gpusvm_mm_current_forget(void)
 	if (!mm)
 		return;
 	current_mm = NULL;
-	mm->forked = true;
 	WRITE_ONCE(mm->users, 0);
 	init_locks(mm);
 	gpusvm_notifiers_reset(&mm->notifiers);

@@ -35,7 +35,7 @@ struct source;
  * struct mm_struct - The address space
  * @count: References to the structure: one for its users, one per gpusvm
  * @allocations: Allocations with pages, or being moved; atomic
- * @forked: This is a child's copy
+ * @pid: The process; a forked child has a copy of another one's
  * @users: Calls of gpusvm_mm_open() not undone; 0 once it is closed, and in a
  *	forked child; atomic
  * @mmap_lock: See above
@@ -64,7 +64,7 @@ struct source;
 struct mm_struct {
 	struct kref count;
 	unsigned long allocations;
-	bool forked;
+	pid_t pid;
 	int users;
 	struct rw_semaphore mmap_lock;
 	struct rw_semaphore alive_lock;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "alloc.h"
 #include "compiler.h"
@@ -28,6 +29,7 @@ static void init_mm(struct mm_struct *mm, struct source *source,
 	pthread_condattr_t attr;
 
 	kref_init(&mm->count);
+	mm->pid = getpid();
 	mm->users = 1;
 	gpusvm_init_rwsem(&mm->mmap_lock);
 	gpusvm_init_rwsem(&mm->alive_lock);

@@ -235,6 +235,8 @@ void test_munmap_sync(void *addr, size_t size);
 /* mremap() to another place in an area, mapped over what was there. */
 void test_mremap(void *addr, size_t size, void *to);
 void test_mremap_sync(void *addr, size_t size, void *to);
+/* test_mremap() on a thread that the test waits for; whether it worked. */
+bool test_try_mremap(void *addr, size_t size, void *to);
 /* madvise(), and wait until its event has been acted on. */
 void test_madvise_sync(void *addr, size_t size, int advice);
 

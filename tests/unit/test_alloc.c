@@ -448,6 +448,95 @@ static void free_pages_with_guard_makes_them_accessible(void **state)
 	gpusvm_free_pages(again, size);
 }
 
+/* Whether the mapping of @ptr has a flag, two letters as in proc(5). */
+static bool has_vm_flag(const void *ptr, const char *flag)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	unsigned long start, end, address = (unsigned long)ptr;
+	bool here = false, has = false;
+	char line[512];
+
+	assert_non_null(smaps);
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = address >= start && address < end;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			has = strstr(line + 8, flag) != NULL;
+	}
+	fclose(smaps);
+	return has;
+}
+
+/* The policy of memory: 0 is none, 2 is to be on some nodes only. */
+static int memory_policy(const void *ptr)
+{
+	int mode = -1;
+
+	if (gpusvm_sys_get_mempolicy(&mode, NULL, 0, (unsigned long)ptr, 2))
+		return -1;
+	return mode;
+}
+
+/* Whether a child finds all of it to be @value. */
+static bool child_has(const void *ptr, unsigned char value, size_t size)
+{
+	pid_t child = fork();
+
+	if (!child)
+		_exit(!all_bytes(ptr, value, size));
+	return exit_status(child) == 0;
+}
+
+static void free_pages_with_advice_starts_anew(void **state)
+{
+	const unsigned long node_0 = 1;
+	size_t size = MIB, part = 256 * KIB;
+	char *ptr = gpusvm_alloc_pages(size, PAGE_SIZE), *again;
+	bool bound;
+
+	(void)state;
+	assert_non_null(ptr);
+	memset(ptr, 1, size);
+	assert_int_equal(gpusvm_sys_madvise((unsigned long)ptr + part,
+					    size - part, MADV_DONTFORK),
+			 0);
+	bound = !gpusvm_sys_mbind((unsigned long)ptr + part, part, 2, &node_0,
+				  2, 0);
+	assert_true(has_vm_flag(ptr + part, " dc"));
+	assert_true(!bound || memory_policy(ptr + part) == 2);
+	gpusvm_free_pages(ptr, size);
+
+	again = gpusvm_alloc_pages(size, PAGE_SIZE);
+	assert_ptr_equal(again, ptr);
+	assert_false(has_vm_flag(again, " dc"));
+	assert_false(has_vm_flag(again + part, " dc"));
+	assert_true(!bound || memory_policy(again + part) == 0);
+	assert_true(all_bytes(again, 0, size));
+	memset(again, 3, size);
+	assert_true(child_has(again, 3, size));
+	gpusvm_free_pages(again, size);
+}
+
+/* What was pages may be a block the next time. */
+static void block_where_advised_pages_were_is_in_a_child(void **state)
+{
+	size_t size = 4 * MIB;
+	char *ptr = gpusvm_alloc_pages(size, PAGE_SIZE), *block;
+	bool good;
+
+	(void)state;
+	assert_non_null(ptr);
+	assert_int_equal(
+		gpusvm_sys_madvise((unsigned long)ptr, size, MADV_DONTFORK), 0);
+	gpusvm_free_pages(ptr, size);
+	block = gpusvm_alloc(size);
+	assert_ptr_equal(block, ptr);
+	memset(block, 5, size);
+	good = child_has(block, 5, size);
+	gpusvm_free(block);
+	assert_true(good);
+}
+
 /* ---- Threads and forks ---- */
 
 #define NTHREADS 4
@@ -577,6 +666,8 @@ int main(void)
 		cmocka_unit_test(
 			alloc_pages_with_alignment_is_aligned_and_zeroed),
 		cmocka_unit_test(free_pages_with_guard_makes_them_accessible),
+		cmocka_unit_test(free_pages_with_advice_starts_anew),
+		cmocka_unit_test(block_where_advised_pages_were_is_in_a_child),
 		cmocka_unit_test(alloc_from_many_threads_keeps_contents),
 		cmocka_unit_test(
 			fork_while_threads_allocate_leaves_child_usable),

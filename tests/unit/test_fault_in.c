@@ -371,6 +371,23 @@ static void pages_present_counts_device_pages_of_the_owner(void **state)
 	assert_int_equal(owner.faults, 0);
 }
 
+/* No owner on either side is not the same owner. */
+static void pages_present_without_owner_counts_no_device_page(void **state)
+{
+	void *by = pgmap->owner;
+
+	(void)state;
+	fake_fill(window(FIRST + N), 2, 1);
+	pgmap->owner = NULL;
+	assert_false(present(FIRST, N, NULL));
+	assert_false(present(FIRST + N - 1, 2, NULL));
+	assert_true(present(FIRST + N, 2, NULL));
+	pgmap->owner = by;
+	assert_true(present(FIRST, N + 2, by));
+	assert_int_equal(owner.faults, 0);
+	assert_on_device(FIRST, 0);
+}
+
 static void pages_present_that_cannot_be_found_out_is_false(void **state)
 {
 	(void)state;
@@ -403,6 +420,7 @@ int main(void)
 		fault_test(fault_in_of_moving_page_waits_for_its_end),
 		fault_test(pages_present_needs_every_page),
 		fault_test(pages_present_counts_device_pages_of_the_owner),
+		fault_test(pages_present_without_owner_counts_no_device_page),
 		fault_test(pages_present_that_cannot_be_found_out_is_false),
 	};
 

@@ -158,6 +158,53 @@ static void child_gets_pages_on_their_way_to_the_device(void **state)
 	gpusvm_migrate_out_abort(&m);
 }
 
+#define DROPPED 10ul /* two pages that the program drops meanwhile */
+#define SECOND_PIECE 28ul
+
+/* The clone() comes when the first of two pieces has been dropped. */
+static bool drop_then_clone(const unsigned long *args, long *ret)
+{
+	if (args[2] == MADV_DONTNEED && args[0] == fake_addr(fake, FIRST))
+		fake_source_push(fake,
+				 (struct source_event){
+					 .type = SOURCE_REMOVE,
+					 .start = fake_addr(fake, DROPPED),
+					 .end = fake_addr(fake, DROPPED + 2),
+				 });
+	if (args[2] == MADV_DONTNEED &&
+	    args[0] == fake_addr(fake, SECOND_PIECE))
+		serve_child();
+	return dontneed_raises_event(args, ret);
+}
+
+static void child_does_not_get_what_the_program_dropped(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	madvise(window(SECOND_PIECE), (WINDOW - SECOND_PIECE) << PAGE_SHIFT,
+		MADV_DONTFORK);
+	take_device_pages();
+	assert_int_equal(gpusvm_migrate_out_begin(&m, fake_addr(fake, FIRST)),
+			 0);
+	copy_to_device();
+	fake_sys_hook(FAKE_SYS_MADVISE, drop_then_clone);
+	assert_int_equal(gpusvm_migrate_out_commit(&m), 0);
+	assert_int_equal(closes, 1);
+	assert_int_equal(count_child(), N - 2);
+	for (i = FIRST; i < FIRST + N; i++) {
+		if (i == DROPPED || i == DROPPED + 1) {
+			assert_false(fake->child_has[i]);
+			assert_null(entry_at(i));
+			continue;
+		}
+		assert_true(fake->child_has[i]);
+		assert_memory_equal(child_page(i), device_memory(i - FIRST),
+				    PAGE_SIZE);
+	}
+	assert_int_equal(owner.refs, 1 + N - 2);
+}
+
 static void child_gets_pages_on_their_way_home(void **state)
 {
 	(void)state;
@@ -187,6 +234,7 @@ int main(void)
 		fork_test(child_that_takes_no_page_is_let_go),
 		fork_test(child_gets_pages_on_their_way_to_the_device),
 		protect_test(child_gets_pages_on_their_way_to_the_device),
+		protect_test(child_does_not_get_what_the_program_dropped),
 		fork_test(child_gets_pages_on_their_way_home),
 	};
 

@@ -9,6 +9,9 @@
 #define FIRST 8ul
 #define SECOND 1000000000ul
 
+#define LOW 2ul /* where mremap() moves the last pages of the device */
+#define MOVED 3ul
+
 static unsigned long now_ns;
 static unsigned int naps;
 
@@ -34,6 +37,7 @@ static unsigned int refuse; /* that many times before it comes */
 static unsigned long retry_ns;
 static unsigned int flags_seen;
 static unsigned long bad_addr;
+static unsigned long moves_at; /* mremap() of the last pages comes then */
 
 static enum vm_fault_result serve(struct vm_fault *vmf)
 {
@@ -48,8 +52,13 @@ static enum vm_fault_result serve(struct vm_fault *vmf)
 		vmf->retry_ns = retry_ns;
 		return answer;
 	}
+	if (vmf->address == moves_at) {
+		fake_source_remap(fake, FIRST + N - MOVED, MOVED, LOW);
+		settle();
+	}
 	page = gpusvm_devpt_clear(&mm->pt, vmf->address);
 	assert_non_null(page);
+	memcpy((void *)vmf->address, gpusvm_page_address(page), PAGE_SIZE);
 	gpusvm_page_put(page);
 	return VM_FAULT_DONE;
 }
@@ -66,6 +75,7 @@ static int setup(void **state)
 	refuse = 0;
 	retry_ns = 0;
 	bad_addr = 0;
+	moves_at = 0;
 	return migrate_out(FIRST);
 }
 
@@ -166,6 +176,32 @@ static void bring_all_brings_all(void **state)
 	assert_int_equal(gpusvm_mm_bring_all_home(mm), 0);
 }
 
+/* Pages that mremap() moved behind the pass come with the next one. */
+static void bring_all_finds_what_moved_behind_it(void **state)
+{
+	(void)state;
+	fake_fill(device_memory(0), N - MOVED, 1);
+	fake_fill(device_memory(N - MOVED), MOVED, 2);
+	moves_at = fake_addr(fake, FIRST + 1);
+	assert_int_equal(gpusvm_mm_bring_all_home(mm), 0);
+	assert_nothing_on_device();
+	assert_true(fake_matches(window(FIRST), N - MOVED, 1));
+	assert_true(fake_matches(window(LOW), MOVED, 2));
+	assert_int_equal(owner.faults, N);
+}
+
+static void bring_all_finds_what_moved_at_the_last_page(void **state)
+{
+	(void)state;
+	fake_fill(device_memory(0), N - MOVED, 1);
+	fake_fill(device_memory(N - MOVED), MOVED, 2);
+	moves_at = fake_addr(fake, FIRST + N - MOVED - 1);
+	assert_int_equal(gpusvm_mm_bring_all_home(mm), 0);
+	assert_nothing_on_device();
+	assert_true(fake_matches(window(FIRST), N - MOVED, 1));
+	assert_true(fake_matches(window(LOW), MOVED, 2));
+}
+
 static void bring_all_goes_on_after_a_bad_page(void **state)
 {
 	(void)state;
@@ -201,6 +237,8 @@ int main(void)
 		home_test(bring_waits_for_timeslice_beyond_the_deadline),
 		home_test(bring_that_cannot_copy_returns_efault),
 		home_test(bring_all_brings_all),
+		home_test(bring_all_finds_what_moved_behind_it),
+		home_test(bring_all_finds_what_moved_at_the_last_page),
 		home_test(bring_all_goes_on_after_a_bad_page),
 		home_test(bring_all_gives_up_on_a_held_page),
 	};

@@ -248,6 +248,60 @@ static void migrate_twice_returns_efault(void **state)
 	assert_true(fake_matches((void *)vram.range.start, N, 1));
 }
 
+/* ---- Timeslices ---- */
+
+#define NOW_MS (100ul * 24 * 3600 * 1000) /* since the machine was started */
+#define DAY_MS (24ul * 3600 * 1000)
+
+static bool tell_time(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = (long)(NOW_MS * 1000 * 1000);
+	return true;
+}
+
+static void migrate_sets_the_end_of_the_timeslice(void **state)
+{
+	static const unsigned long timeslices[] = { 0, 1, 300, DAY_MS };
+	struct drm_gpusvm_range *range = filled_range();
+	unsigned int i;
+
+	(void)state;
+	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	for (i = 0; i < ARRAY_SIZE(timeslices); i++) {
+		assert_int_equal(migrate_for(range, &alloc, timeslices[i]), 0);
+		assert_int_equal(alloc.devmem.timeslice_expiration,
+				 NOW_MS + timeslices[i]);
+		assert_int_equal(drm_gpusvm_evict_to_ram(&alloc.devmem), 0);
+		assert_true(vram_is_free());
+		assert_true(fake_matches(window(0), N, 1));
+		init_allocation(&alloc, 0);
+	}
+}
+
+/* Neither the milliseconds nor what they are in nanoseconds overflow. */
+static void migrate_for_ever_is_a_very_long_timeslice(void **state)
+{
+	static const unsigned long timeslices[] = { ~0ul, ~0ul - NOW_MS,
+						    1ul << 63,
+						    ~0ul / 1000000 + 1,
+						    ~0ul / 1000000 };
+	struct drm_gpusvm_range *range = filled_range();
+	unsigned int i;
+
+	(void)state;
+	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	for (i = 0; i < ARRAY_SIZE(timeslices); i++) {
+		assert_int_equal(migrate_for(range, &alloc, timeslices[i]), 0);
+		assert_in_range(alloc.devmem.timeslice_expiration,
+				NOW_MS + 7 * DAY_MS, ~0ul / 2 / 1000000);
+		assert_int_equal(drm_gpusvm_evict_to_ram(&alloc.devmem), 0);
+		assert_true(vram_is_free());
+		assert_true(fake_matches(window(0), N, 1));
+		init_allocation(&alloc, 0);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -260,6 +314,8 @@ int main(void)
 		svm_test(migrate_to_pages_in_use_is_undone),
 		svm_test(migrate_to_unknown_pages_is_undone),
 		svm_test(migrate_twice_returns_efault),
+		svm_test(migrate_sets_the_end_of_the_timeslice),
+		svm_test(migrate_for_ever_is_a_very_long_timeslice),
 	};
 
 	return cmocka_run_group_tests_name("migrate", tests, NULL, NULL);

@@ -202,6 +202,106 @@ static void begin_without_room_in_the_table_is_undone(void **state)
 	assert_undone();
 }
 
+/* ---- How long it waits; only naps make time go on ---- */
+
+#define SECOND 1000000000ul
+#define OTHER_TID 5000000u /* above the greatest that the kernel gives */
+
+static unsigned long now_ns, give_up_ns;
+static bool program_drops;
+
+static bool tell_time(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = (long)now_ns;
+	return true;
+}
+
+static bool nap(const unsigned long *args, long *ret)
+{
+	(void)ret;
+	now_ns += args[0];
+	if (now_ns > give_up_ns)
+		fail_msg("it waits for ever");
+	if (program_drops)
+		gpusvm_removal_note(mm, fake_addr(fake, FIRST + 2),
+				    fake_addr(fake, FIRST + 4));
+	return true;
+}
+
+/* One other thread, which is runnable and does not run. */
+static bool list_other_thread(const unsigned long *args, long *ret)
+{
+	static bool listed;
+	char *entry = (char *)args[1];
+	unsigned short length = 32;
+
+	listed = !listed;
+	*ret = listed ? length : 0;
+	if (listed) {
+		memset(entry, 0, length);
+		memcpy(entry + 16, &length, sizeof(length));
+		snprintf(entry + 19, 12, "%u", OTHER_TID);
+	}
+	return true;
+}
+
+static bool tell_no_cpu_time(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = 0;
+	return true;
+}
+
+static void stop_the_clock(void)
+{
+	now_ns = 1000 * SECOND;
+	give_up_ns = now_ns + 60 * SECOND;
+	program_drops = false;
+	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
+	fake_sys_hook(FAKE_SYS_GETDENTS64, list_other_thread);
+	fake_sys_hook(FAKE_SYS_THREAD_CPU_NS, tell_no_cpu_time);
+	fake_sys_file("/proc/self/task/5000000/stat", "5000000 (name) R 1");
+}
+
+/* -EBUSY after a second; moving makes two attempts. */
+static void begin_in_vain(void)
+{
+	unsigned long start_ns = now_ns;
+
+	begin(-EBUSY);
+	assert_in_range(now_ns - start_ns, SECOND, 2 * SECOND + SECOND / 2);
+	assert_nothing_on_device();
+	assert_true(fake_matches(window(FIRST), N, 1));
+	assert_false(any_flag(FAKE_PROTECTED));
+}
+
+static void begin_while_events_never_end_returns_ebusy(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	stop_the_clock();
+	fake_source_fail(fake, FAKE_OP_SETTLED, -EAGAIN);
+	begin_in_vain();
+	assert_undone();
+}
+
+static void begin_while_removals_never_end_returns_ebusy(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	stop_the_clock();
+	program_drops = true;
+	gpusvm_removal_note(mm, fake_addr(fake, FIRST + 2),
+			    fake_addr(fake, FIRST + 4));
+	begin_in_vain();
+	/* A caller that does not get on is given up some time. */
+	program_drops = false;
+	now_ns += 2 * SECOND;
+	assert_undone();
+}
+
 /* ---- Moving ---- */
 
 static void move_in_parts_goes_on(void **state)
@@ -457,6 +557,8 @@ static const struct CMUnitTest moving[] = {
 	move_test(begin_with_some_on_device_returns_ebusy),
 	move_test(begin_that_cannot_be_trapped_is_undone),
 	move_test(begin_without_room_in_the_table_is_undone),
+	move_test(begin_while_events_never_end_returns_ebusy),
+	move_test(begin_while_removals_never_end_returns_ebusy),
 	move_test(move_in_parts_goes_on),
 	move_test(move_with_eagain_tries_again),
 	move_test(move_with_eagain_for_ever_returns_ebusy),
@@ -477,6 +579,8 @@ static const struct CMUnitTest protecting[] = {
 	protect_test(begin_with_some_on_device_returns_ebusy),
 	protect_test(begin_that_cannot_be_trapped_is_undone),
 	protect_test(begin_without_room_in_the_table_is_undone),
+	protect_test(begin_while_events_never_end_returns_ebusy),
+	protect_test(begin_while_removals_never_end_returns_ebusy),
 	protect_test(protect_that_fails_is_undone),
 	protect_test(protect_with_eagain_tries_again),
 	protect_test(protect_with_eagain_for_ever_returns_ebusy),

@@ -93,6 +93,106 @@ static void commit_honours_removal_by_the_program(void **state)
 	assert_int_equal(owner.refs, 1 + N - 2);
 }
 
+/* Pages of the program's that it drops, or unmaps, while ours are dropped. */
+#define DROPPED 10ul
+#define GONE 20ul
+
+static bool program_removes_and_unmaps(const unsigned long *args, long *ret)
+{
+	if (args[2] == MADV_DONTNEED && args[0] == fake_addr(fake, FIRST))
+		fake_source_unmap(fake, GONE, FIRST + N - GONE);
+	return program_removes_too(args, ret);
+}
+
+/* Page @i of the window is as it was before the migration. */
+static bool came_back(unsigned long i)
+{
+	return !memcmp(window(i), device_memory(i - FIRST), PAGE_SIZE);
+}
+
+static void abort_leaves_dropped_what_the_program_dropped(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
+	begin(0);
+	copy_to_device();
+	fake_sys_hook(FAKE_SYS_MADVISE, program_removes_and_unmaps);
+	/* The first piece is dropped, the second is not what it was. */
+	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
+	assert_false(fake_present(fake_addr(fake, FIRST)));
+	assert_true(fake_present(fake_addr(fake, FIRST + 6)));
+	gpusvm_migrate_out_abort(&m);
+	assert_nothing_on_device();
+	assert_false(any_flag(FAKE_PROTECTED));
+	for (i = FIRST; i < FIRST + N; i++) {
+		if (i == DROPPED || i == DROPPED + 1 || i >= GONE)
+			assert_false(fake_present(fake_addr(fake, i)));
+		else
+			assert_true(came_back(i));
+	}
+	assert_true(fake_is_zero(window(DROPPED), 2));
+}
+
+static bool fails_after_removal(const unsigned long *args, long *ret)
+{
+	if (args[2] == MADV_DONTNEED && args[0] == fake_addr(fake, FIRST + 6)) {
+		*ret = -ENOMEM;
+		return true;
+	}
+	return program_removes_too(args, ret);
+}
+
+static void abort_after_failed_madvise_leaves_dropped(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
+	begin(0);
+	copy_to_device();
+	fake_sys_hook(FAKE_SYS_MADVISE, fails_after_removal);
+	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
+	gpusvm_migrate_out_abort(&m);
+	assert_nothing_on_device();
+	assert_false(fake_present(fake_addr(fake, DROPPED)));
+}
+
+static bool unprotected, entries_gone;
+
+static void look_at_entries(struct fake_source *f, const struct fake_call *call)
+{
+	unsigned long addr;
+
+	if (call->op != FAKE_OP_PROTECT || call->arg)
+		return;
+	unprotected = true;
+	for (addr = call->start; addr < call->end; addr += PAGE_SIZE)
+		entries_gone |= !entry_at((addr - f->start) >> PAGE_SHIFT);
+}
+
+/* Without them another migration may protect the pages, for itself. */
+static void unprotecting_comes_before_entries_go(void **state)
+{
+	(void)state;
+	unprotected = entries_gone = false;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	fake->hook = look_at_entries;
+	gpusvm_migrate_out_abort(&m);
+	assert_true(unprotected);
+	assert_false(entries_gone);
+	/* Also if it cannot begin. */
+	unprotected = false;
+	fake_sys_fail(FAKE_SYS_PROCESS_VM_READV, -EFAULT, 1);
+	begin(-EBUSY);
+	fake->hook = NULL;
+	assert_true(unprotected);
+	assert_false(entries_gone);
+	assert_undone();
+}
+
 /* ---- Undoing on request ---- */
 
 static void abort_gives_memory_back(void **state)
@@ -250,6 +350,9 @@ static const struct CMUnitTest protecting[] = {
 	protect_test(commit_that_drops_half_is_undone),
 	protect_test(commit_of_locked_memory_uses_dontneed_locked),
 	protect_test(commit_honours_removal_by_the_program),
+	protect_test(abort_leaves_dropped_what_the_program_dropped),
+	protect_test(abort_after_failed_madvise_leaves_dropped),
+	protect_test(unprotecting_comes_before_entries_go),
 	protect_test(abort_gives_memory_back),
 	protect_test(abort_of_untouched_memory_leaves_it_untouched),
 	protect_test(unmap_in_between_drops_pages),

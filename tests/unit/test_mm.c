@@ -414,6 +414,80 @@ static void close_with_pages_that_cannot_come_stays_open(void **state)
 	assert_true(fake_devmem_destroy(pgmap));
 }
 
+/* ---- Closing while pages are held; time is the test's ---- */
+
+static unsigned long now_ns;
+static unsigned int naps;
+static struct migration *held; /* let go of at the third nap */
+
+static bool tell_time(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = (long)__atomic_load_n(&now_ns, __ATOMIC_RELAXED);
+	return true;
+}
+
+static bool nap(const unsigned long *args, long *ret)
+{
+	struct migration *m = NULL;
+
+	(void)ret;
+	__atomic_fetch_add(&now_ns, args[0], __ATOMIC_RELAXED);
+	if (__atomic_add_fetch(&naps, 1, __ATOMIC_RELAXED) == 3)
+		m = __atomic_exchange_n(&held, NULL, __ATOMIC_RELAXED);
+	if (m)
+		gpusvm_migration_fini(m);
+	return true;
+}
+
+static struct mm_struct *open_with_allocation(struct migration *m)
+{
+	struct mm_struct *mm = open_default();
+
+	assert_int_equal(gpusvm_migration_init(m, mm, 4), 0);
+	fake_fill((void *)m->run->addr, 4, 1);
+	now_ns = 1000000000;
+	naps = 0;
+	held = NULL;
+	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
+	return mm;
+}
+
+/* Its staging memory would be somebody else's when the page is let go of. */
+static void close_while_pages_are_held_stays_open(void **state)
+{
+	struct gpusvm_stats stats = { .size = sizeof(stats) };
+	struct migration m;
+	struct mm_struct *mm = open_with_allocation(&m);
+
+	(void)state;
+	assert_int_equal(gpusvm_mm_close(mm), -EBUSY);
+	assert_in_range(now_ns, 2000000000, 3000000000);
+	assert_int_equal(log_errors, 1);
+	assert_true(gpusvm_mm_alive(mm));
+	assert_int_equal(gpusvm_mm_get_stats(mm, &stats), 0);
+	assert_true(fake_matches((void *)m.run->addr, 4, 1));
+	assert_int_equal(fake_source_count(fake, FAKE_OP_CLOSE), 0);
+	gpusvm_migration_fini(&m);
+	assert_int_equal(gpusvm_mm_close(mm), 0);
+	assert_int_equal(fake->count[FAKE_OP_CLOSE], 1);
+	assert_int_equal(log_errors, 1);
+}
+
+static void close_waits_for_pages_being_let_go_of(void **state)
+{
+	struct migration m;
+	struct mm_struct *mm = open_with_allocation(&m);
+
+	(void)state;
+	__atomic_store_n(&held, &m, __ATOMIC_RELAXED);
+	assert_int_equal(gpusvm_mm_close(mm), 0);
+	assert_null(held);
+	assert_true(now_ns < 2000000000);
+	assert_int_equal(log_errors, 0);
+}
+
 /* ---- Forks ---- */
 
 static int in_child(struct mm_struct *mm)
@@ -424,6 +498,8 @@ static int in_child(struct mm_struct *mm)
 		return 2;
 	if (gpusvm_mm_pin(mm))
 		return 3;
+	if (mm->pid == getpid())
+		return 5;
 	/* The parent's descriptors are closed, or its mirror would live on. */
 	return count_entries("/proc/self/fd") == fds_before ? 0 : 4;
 }
@@ -448,6 +524,7 @@ static void fork_brings_all_home_and_closes_in_the_child(void **state)
 	assert_int_equal(mm->pt.npages, 0);
 	assert_true(gpusvm_mm_alive(mm));
 	assert_false(mm->forking);
+	assert_int_equal(mm->pid, getpid());
 	assert_int_equal(gpusvm_mm_close(mm), 0);
 	assert_true(fake_devmem_destroy(pgmap));
 }
@@ -527,6 +604,8 @@ int main(void)
 		mm_test(close_waits_for_who_pinned_it),
 		mm_test(close_tells_release_then_unmap),
 		mm_test(close_with_pages_that_cannot_come_stays_open),
+		mm_test(close_while_pages_are_held_stays_open),
+		mm_test(close_waits_for_pages_being_let_go_of),
 		mm_test(fork_brings_all_home_and_closes_in_the_child),
 		mm_test(stats_with_bad_arguments_returns_einval),
 		mm_test(stats_fill_as_far_as_the_size_says),

@@ -229,6 +229,52 @@ static void more_than_is_free_returns_enomem(void **state)
 	assert_fails(1, -ENOMEM);
 }
 
+static void check_meminfo(const char *meminfo, bool enough)
+{
+	struct numa_memory memory;
+
+	several_nodes("0-1\n", "0\n", "10 20\n");
+	fake_sys_file(NODES "node1/meminfo", meminfo);
+	if (!enough) {
+		assert_fails(1, -ENOMEM);
+		return;
+	}
+	assert_int_equal(take(1, &memory), 0);
+	assert_int_equal(memory.size, SIZE);
+	gpusvm_numa_give_back(&memory);
+}
+
+/* The kernel gives up what it cached before it says that there is no more. */
+static void cached_files_count_as_free(void **state)
+{
+	(void)state;
+	check_meminfo("Node 1 MemTotal:       16000000 kB\n"
+		      "Node 1 MemFree:            1024 kB\n"
+		      "Node 1 Active:          9000000 kB\n"
+		      "Node 1 Inactive:        6000000 kB\n"
+		      "Node 1 Active(anon):    8999000 kB\n"
+		      "Node 1 Inactive(anon):  5998000 kB\n"
+		      "Node 1 Active(file):       1000 kB\n"
+		      "Node 1 Inactive(file):     2072 kB\n",
+		      true);
+	check_meminfo("Node 1 MemTotal:       16000000 kB\n"
+		      "Node 1 MemFree:            1024 kB\n"
+		      "Node 1 Active:          9000000 kB\n"
+		      "Node 1 Inactive:        6000000 kB\n"
+		      "Node 1 Active(anon):    8999000 kB\n"
+		      "Node 1 Inactive(anon):  5998000 kB\n"
+		      "Node 1 Active(file):       1000 kB\n"
+		      "Node 1 Inactive(file):     2071 kB\n",
+		      false);
+	/* One of the two kinds alone. */
+	check_meminfo("Node 1 MemFree:               0 kB\n"
+		      "Node 1 Inactive(file):     4096 kB\n",
+		      true);
+	check_meminfo("Node 1 MemFree:               0 kB\n"
+		      "Node 1 Active(file):       4096 kB\n",
+		      true);
+}
+
 static void lack_of_memory_returns_enomem(void **state)
 {
 	struct numa_memory memory;
@@ -332,6 +378,7 @@ int main(void)
 		numa_test(lists_of_nodes_are_parsed),
 		numa_test(machine_without_files_has_node_0),
 		numa_test(more_than_is_free_returns_enomem),
+		numa_test(cached_files_count_as_free),
 		numa_test(lack_of_memory_returns_enomem),
 		numa_test(node_not_allowed_returns_eperm),
 		numa_test(kernel_without_numa_is_fine),

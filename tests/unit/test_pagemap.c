@@ -78,6 +78,13 @@ static void add_of_bad_description_returns_einval(void **state)
 	pgmap = pagemap(4, 1);
 	pgmap.range.end = WINDOW - 1;
 	assert_refused(&pgmap, -EINVAL);
+	/* The end, exclusive, would be 0. */
+	pgmap.range.end = ~0ul;
+	assert_refused(&pgmap, -EINVAL);
+	pgmap.range.start = -PAGE_SIZE;
+	assert_refused(&pgmap, -EINVAL);
+	pgmap.range.start = 0;
+	assert_refused(&pgmap, -EINVAL);
 }
 
 static void add_of_other_type_returns_eopnotsupp(void **state)
@@ -129,6 +136,35 @@ static void add_of_overlap_returns_eexist(void **state)
 	assert_int_equal(gpusvm_pagemap_remove(&pgmap), 0);
 	assert_int_equal(gpusvm_pagemap_remove(&before), 0);
 	assert_int_equal(gpusvm_pagemap_remove(&after), 0);
+}
+
+static void add_twice_leaves_the_pages(void **state)
+{
+	struct dev_pagemap pgmap = pagemap(0, 4);
+	struct page *pages;
+	size_t blocks = gpusvm_alloc_live();
+	unsigned long i;
+
+	(void)state;
+	assert_int_equal(gpusvm_pagemap_add(&pgmap), 0);
+	pages = pgmap.pages;
+	assert_int_equal(gpusvm_page_init(&pages[2], NULL), 0);
+	assert_int_equal(gpusvm_pagemap_add(&pgmap), -EEXIST);
+	assert_ptr_equal(pgmap.pages, pages);
+	for (i = 0; i < 4; i++) {
+		assert_ptr_equal(gpusvm_pfn_to_page(PFN(i)), &pages[i]);
+		assert_ptr_equal(gpusvm_page_pagemap(&pages[i]), &pgmap);
+		assert_int_equal(gpusvm_page_refs(&pages[i]), i == 2);
+	}
+	assert_int_equal(gpusvm_pagemap_remove(&pgmap), -EBUSY);
+	no_memory = true;
+	assert_int_equal(gpusvm_pagemap_add(&pgmap), -ENOMEM);
+	no_memory = false;
+	assert_ptr_equal(pgmap.pages, pages);
+	gpusvm_page_put(&pages[2]);
+	assert_int_equal(gpusvm_pagemap_remove(&pgmap), 0);
+	assert_null(gpusvm_pfn_to_page(PFN(0)));
+	assert_int_equal(gpusvm_alloc_live(), blocks);
 }
 
 static void remove_of_pages_in_use_returns_ebusy(void **state)
@@ -202,6 +238,7 @@ int main(void)
 		cmocka_unit_test(add_of_other_type_returns_eopnotsupp),
 		cmocka_unit_test(add_without_memory_returns_enomem),
 		cmocka_unit_test(add_of_overlap_returns_eexist),
+		cmocka_unit_test(add_twice_leaves_the_pages),
 		cmocka_unit_test(remove_of_pages_in_use_returns_ebusy),
 		cmocka_unit_test(look_up_finds_pages_of_all_pagemaps),
 		cmocka_unit_test(look_up_of_many_needs_all),

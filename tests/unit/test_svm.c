@@ -4,6 +4,9 @@
  * remains after its end.
  */
 #include "unit_svm.h"
+#include "unit_thread.h"
+
+#include <sys/wait.h>
 
 static unsigned int log_errors;
 
@@ -176,6 +179,56 @@ static void fini_undoes_mappings(void **state)
 	assert_int_equal(svm_init(&svm_ops), 0);
 }
 
+static pthread_barrier_t taken, let_go;
+
+static void hold_notifier_lock(void *arg)
+{
+	(void)arg;
+	drm_gpusvm_notifier_lock(svm);
+	pthread_barrier_wait(&taken);
+	pthread_barrier_wait(&let_go);
+	drm_gpusvm_notifier_unlock(svm);
+}
+
+static int fini_in_child(void)
+{
+	/* Waiting for a thread that is not here would be for ever. */
+	alarm(20);
+	mm->pid = 0; /* the parent had another */
+	drm_gpusvm_fini(svm);
+	if (maps == 0 || maps != unmaps)
+		return 1;
+	return fake_matches(window(0), N, 1) ? 0 : 2;
+}
+
+static void fini_in_a_child_waits_for_no_thread_of_the_parent(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+	struct unit_thread t;
+	int status = -1;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(get_pages(range), 0);
+	pthread_barrier_init(&taken, NULL, 2);
+	pthread_barrier_init(&let_go, NULL, 2);
+	unit_thread_start(&t, hold_notifier_lock, NULL);
+	pthread_barrier_wait(&taken);
+	child = fork();
+	if (!child)
+		_exit(fini_in_child());
+	pthread_barrier_wait(&let_go);
+	unit_thread_join(&t);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	/* And the parent's is as it was. */
+	drm_gpusvm_notifier_lock(svm);
+	assert_true(drm_gpusvm_range_pages_valid(svm, range));
+	drm_gpusvm_notifier_unlock(svm);
+	pthread_barrier_destroy(&taken);
+	pthread_barrier_destroy(&let_go);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -184,6 +237,7 @@ int main(void)
 		svm_test(has_mapping_of_nothing_is_false),
 		svm_test(free_of_null_does_nothing),
 		svm_test(fini_undoes_mappings),
+		svm_test(fini_in_a_child_waits_for_no_thread_of_the_parent),
 	};
 
 	return cmocka_run_group_tests_name("svm", tests, NULL, NULL);

@@ -5,6 +5,10 @@
  */
 #include "unit_svm.h"
 
+#include <limits.h>
+
+#include "sys.h"
+
 /* ---- Lack of memory ---- */
 
 void *__real_gpusvm_alloc(size_t size);
@@ -206,6 +210,37 @@ static void fault_in_timeslice_waits_for_its_end(void **state)
 	assert_true(vram_is_free());
 }
 
+/* Were it to be retried in the past, the handler would never sleep. */
+static void fault_in_endless_timeslice_is_retried_much_later(void **state)
+{
+	static const unsigned long timeslices[] = { ~0ul, 1ul << 63,
+						    ~0ul / 1000000 + 1,
+						    ~0ul / 1000000 };
+	const unsigned long day_ns = 24ul * 3600 * 1000000000;
+	struct drm_gpusvm_range *range = filled_range();
+	enum vm_fault_result result;
+	struct drm_gpusvm_zdd *zdd;
+	struct vm_fault vmf;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(timeslices); i++) {
+		assert_int_equal(migrate_for(range, &alloc, timeslices[i]), 0);
+		zdd = vram.pages[0].zone_device_data;
+		gpusvm_zdd_get(zdd);
+		result = fault(&vmf, 0, 0);
+		gpusvm_zdd_put(zdd);
+		assert_int_equal(result, VM_FAULT_TIMESLICE);
+		assert_in_range(vmf.retry_ns, gpusvm_sys_now_ns() + day_ns,
+				LONG_MAX);
+		assert_int_equal(copies_to_ram, i);
+		assert_int_equal(drm_gpusvm_evict_to_ram(&alloc.devmem), 0);
+		assert_true(vram_is_free());
+		assert_true(fake_matches(window(0), N, 1));
+		init_allocation(&alloc, 0);
+	}
+}
+
 static void fault_with_failing_copy_is_a_sigbus(void **state)
 {
 	struct vm_fault vmf;
@@ -301,6 +336,7 @@ int main(void)
 		svm_test(fault_brings_all_home),
 		svm_test(fault_while_locked_is_retried),
 		svm_test(fault_in_timeslice_waits_for_its_end),
+		svm_test(fault_in_endless_timeslice_is_retried_much_later),
 		svm_test(fault_with_failing_copy_is_a_sigbus),
 		svm_test(fault_on_held_pages_is_retried_soon),
 		svm_test(read_copies_and_leaves_pages),

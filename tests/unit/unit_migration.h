@@ -71,7 +71,10 @@ static inline void migration_setup(enum gpusvm_technique technique,
 static inline void migration_teardown(void)
 {
 	fake_source_finish(fake);
+	assert_int_equal(mm->allocations, 1);
 	gpusvm_migration_fini(&m);
+	assert_int_equal(mm->allocations, 0);
+	assert_int_equal(mm->count.refcount, 1);
 	assert_int_equal(owner.refs, 1);
 	assert_int_equal(mm->pt.npages, 0);
 	assert_int_equal(mm->staging.bytes, 0);

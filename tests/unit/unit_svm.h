@@ -273,6 +273,8 @@ static inline int svm_teardown(void **state)
 	gpusvm_device_destroy(dev);
 	assert_int_equal(gpusvm_pagemap_remove(&vram), 0);
 	gpusvm_free_pages((void *)vram.range.start, 2 * N * PAGE_SIZE);
+	assert_int_equal(mm->allocations, 0);
+	assert_int_equal(mm->count.refcount, 1);
 	assert_true(fake_source_destroy(fake));
 	fake_sys_reset();
 	return 0;
@@ -298,15 +300,21 @@ static inline int get_pages(struct drm_gpusvm_range *range)
 	return drm_gpusvm_range_get_pages(svm, range, &ctx);
 }
 
-static inline int migrate(struct drm_gpusvm_range *range, struct allocation *a)
+static inline int migrate_for(struct drm_gpusvm_range *range,
+			      struct allocation *a, unsigned long timeslice_ms)
 {
-	const struct drm_gpusvm_ctx ctx = { 0 };
+	const struct drm_gpusvm_ctx ctx = { .timeslice_ms = timeslice_ms };
 	int err;
 
 	gpusvm_mm_read_lock(mm);
 	err = drm_gpusvm_migrate_to_devmem(svm, range, &a->devmem, &ctx);
 	gpusvm_mm_read_unlock(mm);
 	return err;
+}
+
+static inline int migrate(struct drm_gpusvm_range *range, struct allocation *a)
+{
+	return migrate_for(range, a, 0);
 }
 
 static inline bool vram_is_free(void)
