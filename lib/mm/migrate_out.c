@@ -304,10 +304,14 @@ int gpusvm_migrate_out_commit(struct migration *m)
 		err = -EBUSY;
 	if (err)
 		return err;
+	/*
+	 * The end first: until then a child of a bare clone() gets what is in
+	 * the run (copy_moving_page()).
+	 */
+	gpusvm_migrate_end(m);
 	for (i = 0; i < m->npages; i++)
 		m->ram[i] = 0;
 	gpusvm_staging_put(m->mm, m->run);
-	gpusvm_migrate_end(m);
 	gpusvm_mm_count(&stats->migrations_to_devmem, 1);
 	gpusvm_mm_count(&stats->bytes_to_devmem, m->npages << PAGE_SHIFT);
 	gpusvm_mm_count(moved ? &stats->moved : &stats->write_protected, 1);
