@@ -53,6 +53,9 @@ static bool choose(struct migration *m, struct page *page, unsigned long start,
 	return true;
 }
 
+/* In ram[] until there is an address, which this is not. */
+#define CHOSEN 1ul
+
 long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
 			       unsigned long end)
 {
@@ -65,6 +68,7 @@ long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
 		m->ram[i] = 0;
 		if (!choose(m, m->pages[i], start, end))
 			continue;
+		m->ram[i] = CHOSEN;
 		npages = i + 1;
 		n++;
 	}
@@ -73,11 +77,13 @@ long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
 		return 0;
 
 	if (gpusvm_staging_get_filled(m->mm, &m->run, npages)) {
+		for (i = 0; i < npages; i++)
+			m->ram[i] = 0;
 		gpusvm_migrate_end(m);
 		return -ENOMEM;
 	}
 	for (i = 0; i < npages; i++)
-		if (m->pages[i] && READ_ONCE(m->pages[i]->migration) == m)
+		if (m->ram[i] == CHOSEN)
 			m->ram[i] = m->run->addr + (i << PAGE_SHIFT);
 	return n;
 }
