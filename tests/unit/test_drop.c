@@ -3,42 +3,9 @@
  * The end of a migration by write-protection: what is dropped, and whose
  * removal an event tells of.
  */
-#include "unit_migration.h"
+#include "unit_isolate.h"
 
 #include "drop.h"
-
-#define N 12ul
-#define FIRST 4ul
-
-static int setup(void **state)
-{
-	(void)state;
-	migration_setup(GPUSVM_TECHNIQUE_MOVE, N);
-	m.start = fake_addr(fake, FIRST);
-	take_device_pages();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	unsigned long i;
-
-	(void)state;
-	fake_source_forget_plans(fake);
-	for (i = 0; i < N; i++) {
-		if (m.pages[i]->vaddr)
-			gpusvm_devpt_clear(&mm->pt, m.pages[i]->vaddr);
-		gpusvm_page_put(m.pages[i]);
-	}
-	gpusvm_staging_put(mm, m.run);
-	migration_teardown();
-	return 0;
-}
-
-static void split_at(unsigned long i)
-{
-	madvise(window(i), (WINDOW - i) << PAGE_SHIFT, MADV_DONTFORK);
-}
 
 static void enter_pages(void)
 {
@@ -152,18 +119,24 @@ static bool tell(const unsigned long *args, long *ret)
 	return false;
 }
 
-/* Drop the pages while @told is told; those from @first on are noted then. */
-static void check_drop(const struct told *told, unsigned long first,
-		       unsigned long n)
+/* Drop the pages while @told is told. */
+static void drop_while_told(const struct told *told)
 {
-	unsigned long i;
-
 	fake_fill(window(FIRST), N, 1);
 	enter_pages();
 	to_be_told = told;
 	fake_sys_hook(FAKE_SYS_MADVISE, tell);
 	assert_int_equal(gpusvm_drop_pages(&m), 0);
 	assert_int_equal(mm->pt.npages, N);
+}
+
+/* Those from @first on, and no others, are noted then. */
+static void check_drop(const struct told *told, unsigned long first,
+		       unsigned long n)
+{
+	unsigned long i;
+
+	drop_while_told(told);
 	assert_true(m.own_told);
 	for (i = 0; i < N; i++)
 		assert_int_equal(m.pages[i]->removed,
@@ -211,12 +184,7 @@ static void drop_told_of_a_part_alone_keeps_pages(void **state)
 	static const struct told parts[] = { { 2, N - 2 }, { 0, 0 } };
 
 	(void)state;
-	fake_fill(window(FIRST), N, 1);
-	enter_pages();
-	to_be_told = parts;
-	fake_sys_hook(FAKE_SYS_MADVISE, tell);
-	assert_int_equal(gpusvm_drop_pages(&m), 0);
-	assert_int_equal(mm->pt.npages, N);
+	drop_while_told(parts);
 	assert_false(m.own_told);
 }
 
@@ -228,12 +196,7 @@ static void drop_told_of_too_many_parts_keeps_pages(void **state)
 	(void)state;
 	for (i = 1; i < DROP_PARTS + 2; i++)
 		parts[i] = (struct told){ 1, 1 };
-	fake_fill(window(FIRST), N, 1);
-	enter_pages();
-	to_be_told = parts;
-	fake_sys_hook(FAKE_SYS_MADVISE, tell);
-	assert_int_equal(gpusvm_drop_pages(&m), 0);
-	assert_int_equal(mm->pt.npages, N);
+	drop_while_told(parts);
 	assert_false(m.own_told);
 }
 

@@ -3,42 +3,9 @@
  * The two ways to take pages from the CPU, step by step: pieces of mapping, and
  * what is found in the run afterwards.
  */
-#include "unit_migration.h"
+#include "unit_isolate.h"
 
 #include "isolate.h"
-
-#define N 12ul
-#define FIRST 4ul
-
-static int setup(void **state)
-{
-	(void)state;
-	migration_setup(GPUSVM_TECHNIQUE_MOVE, N);
-	m.start = fake_addr(fake, FIRST);
-	take_device_pages();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	unsigned long i;
-
-	(void)state;
-	fake_source_forget_plans(fake);
-	for (i = 0; i < N; i++) {
-		if (m.pages[i]->vaddr)
-			gpusvm_devpt_clear(&mm->pt, m.pages[i]->vaddr);
-		gpusvm_page_put(m.pages[i]);
-	}
-	gpusvm_staging_put(mm, m.run);
-	migration_teardown();
-	return 0;
-}
-
-static void split_at(unsigned long i)
-{
-	madvise(window(i), (WINDOW - i) << PAGE_SHIFT, MADV_DONTFORK);
-}
 
 static void move_takes_what_is_there(void **state)
 {

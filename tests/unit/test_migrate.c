@@ -4,27 +4,7 @@
  * on the way leaves behind: memory as it was, no device page in use, the
  * allocation the driver's.
  */
-#include "unit_svm.h"
-
-/* ---- Lack of memory ---- */
-
-void *__real_gpusvm_alloc(size_t size);
-void *__wrap_gpusvm_alloc(size_t size);
-void *__real_gpusvm_alloc_array(size_t n, size_t size);
-void *__wrap_gpusvm_alloc_array(size_t n, size_t size);
-
-static unsigned int fail_alloc;
-
-void *__wrap_gpusvm_alloc(size_t size)
-{
-	return fails_now(&fail_alloc) ? NULL : __real_gpusvm_alloc(size);
-}
-
-void *__wrap_gpusvm_alloc_array(size_t n, size_t size)
-{
-	return fails_now(&fail_alloc) ? NULL
-				      : __real_gpusvm_alloc_array(n, size);
-}
+#include "unit_svm_alloc.h"
 
 /* As if it had never been tried, and the next attempt works. */
 static void assert_undone(struct drm_gpusvm_range *range, size_t blocks)

@@ -3,31 +3,11 @@
  * The glue between device pages and their allocation: its references, DMA
  * mappings that fail half way, and each answer to a CPU fault.
  */
-#include "unit_svm.h"
+#include "unit_svm_alloc.h"
 
 #include <limits.h>
 
 #include "sys.h"
-
-/* ---- Lack of memory ---- */
-
-void *__real_gpusvm_alloc(size_t size);
-void *__wrap_gpusvm_alloc(size_t size);
-void *__real_gpusvm_alloc_array(size_t n, size_t size);
-void *__wrap_gpusvm_alloc_array(size_t n, size_t size);
-
-static unsigned int fail_alloc;
-
-void *__wrap_gpusvm_alloc(size_t size)
-{
-	return fails_now(&fail_alloc) ? NULL : __real_gpusvm_alloc(size);
-}
-
-void *__wrap_gpusvm_alloc_array(size_t n, size_t size)
-{
-	return fails_now(&fail_alloc) ? NULL
-				      : __real_gpusvm_alloc_array(n, size);
-}
 
 static struct drm_gpusvm_zdd *create(void)
 {
