@@ -31,9 +31,6 @@ GROUPS = (
     ('M', 'locks and robustness', 146),
     ('N', 'end to end', 151),
 )
-# Cannot be observed, or not fully, before libc calls are hooked.
-NEED_HOOKS = {23, 65, 90, 92, 93, 136} | set(range(151, LAST + 1))
-NOT_YET = 'not yet: needs the hooks of libc calls [W]'
 MISSING = 'no test'
 
 DEFINITION = re.compile(
@@ -70,19 +67,15 @@ def rows(number, tests):
     if number in tests:
         for title, name in tests[number]:
             yield f'| {number} | {title} | {name} |'
-    elif number in NEED_HOOKS:
-        yield f'| {number} | {NOT_YET} | |'
     else:
         yield f'| {number} | {MISSING} | |'
 
 
 def count_line(tests):
     functions = sum(len(found) for found in tests.values())
-    waiting = len(NEED_HOOKS - tests.keys())
-    missing = LAST - len(tests) - waiting
+    missing = LAST - len(tests)
     return (f'{len(tests)} of {LAST} assertions have a test, {functions} tests '
-            f'in all; {waiting} wait for the hooks of libc calls; '
-            f'{missing} have none.')
+            f'in all; {missing} have none.')
 
 
 def document(tests):

@@ -386,7 +386,8 @@ GPUSVM_API void drm_gpusvm_free(struct drm_gpusvm *gpusvm);
  * beyond the driver lock.  It may be flagged unmapped if the driver did not
  * collect it.  Or ERR_PTR: -EINVAL outside the window or no chunk fits;
  * -EFAULT the address space is closed; -ENOENT no mapping; -EPERM not
- * writable and not read_only; -ENOMEM.
+ * writable and not read_only; -ENOMEM; -EBUSY an announced change of memory
+ * (gpusvm/hooks.h) does not end.
  */
 GPUSVM_API struct drm_gpusvm_range *
 drm_gpusvm_range_find_or_insert(struct drm_gpusvm *gpusvm,

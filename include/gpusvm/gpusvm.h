@@ -36,6 +36,14 @@ enum gpusvm_technique {
  * @technique: How pages are taken from the CPU
  * @staging_bytes: System memory kept for re-use by later migrations, at most;
  *	0 for the default of 64 MiB
+ * @watchdog_ms: After how many milliseconds a CPU fault that nobody could serve
+ *	is reported to the log, with what it waits for; 0 for the default of 10
+ *	seconds, ~0u for never
+ * @cpu_fault_bytes: How much comes home when the CPU touches a device page: an
+ *	aligned window of that size, a power of two and at least a page; 0 for
+ *	the whole allocation, as in the kernel.  What is left makes the range a
+ *	mixed one: drm_gpusvm_range_get_pages() gives -EOPNOTSUPP until
+ *	drm_gpusvm_range_evict()
  *
  * Zeroed members mean the default.
  */
@@ -43,6 +51,8 @@ struct gpusvm_mm_opts {
 	size_t size;
 	enum gpusvm_technique technique;
 	size_t staging_bytes;
+	unsigned int watchdog_ms;
+	size_t cpu_fault_bytes;
 };
 
 /* What gpusvm_mm_features() tells. */

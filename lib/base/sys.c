@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The library's door to the kernel.  Everything goes through syscall(2), also
- * where libc has a wrapper: a wrapper may be interposed, by the program or by
- * ourselves, and then would lead back into the library.
- *
- * syscall(2) has variable arguments, where an int leaves half of its slot
- * undefined: it is cast if the kernel takes a long.
+ * The library's door to the kernel.  Libc's functions are passed by, also where
+ * it has one: it may be interposed, by the program or by ourselves, and then
+ * would lead back into the library.  The exceptions are those that keep book in
+ * libc (the break) and look-ups that nobody interposes.
  */
 #include "sys.h"
 
@@ -14,21 +12,46 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "raw_syscall.h"
+
 #define NSEC_PER_SEC 1000000000l
 
-/* What syscall(2) returned, in the library's own error convention. */
+#define ARG(x) ((long)(x))
+#define call0(nr) raw_syscall(nr, 0, 0, 0, 0, 0, 0)
+#define call1(nr, a) raw_syscall(nr, ARG(a), 0, 0, 0, 0, 0)
+#define call2(nr, a, b) raw_syscall(nr, ARG(a), ARG(b), 0, 0, 0, 0)
+#define call3(nr, a, b, c) raw_syscall(nr, ARG(a), ARG(b), ARG(c), 0, 0, 0)
+#define call4(nr, a, b, c, d) \
+	raw_syscall(nr, ARG(a), ARG(b), ARG(c), ARG(d), 0, 0)
+#define call5(nr, a, b, c, d, e) \
+	raw_syscall(nr, ARG(a), ARG(b), ARG(c), ARG(d), ARG(e), 0)
+#define call6(nr, a, b, c, d, e, f) \
+	raw_syscall(nr, ARG(a), ARG(b), ARG(c), ARG(d), ARG(e), ARG(f))
+
+/* What a function of libc returned, in the library's own error convention. */
 static long result(long ret)
 {
 	return ret == -1 ? -errno : ret;
 }
 
+long gpusvm_sys_to_libc(long ret)
+{
+	if (ret >= 0 || ret < -4095)
+		return ret;
+	errno = (int)-ret;
+	return -1;
+}
+
 static int do_ioctl(int fd, unsigned long request, void *arg)
 {
-	return (int)result(syscall(SYS_ioctl, fd, request, arg));
+	return (int)call3(SYS_ioctl, fd, request, arg);
 }
 
 static struct timespec to_timespec(long ns)
@@ -39,68 +62,138 @@ static struct timespec to_timespec(long ns)
 
 int gpusvm_sys_open(const char *path, int flags)
 {
-	return (int)result(syscall(SYS_openat, AT_FDCWD, path, flags, 0));
+	return (int)call4(SYS_openat, AT_FDCWD, path, flags, 0);
 }
 
 /* Never to be repeated: the descriptor is gone even after -EINTR. */
 int gpusvm_sys_close(int fd)
 {
-	return (int)result(syscall(SYS_close, fd));
+	return (int)call1(SYS_close, fd);
 }
 
 ssize_t gpusvm_sys_read(int fd, void *buf, size_t len)
 {
-	return result(syscall(SYS_read, fd, buf, len));
+	return call3(SYS_read, fd, buf, len);
 }
 
 ssize_t gpusvm_sys_pread(int fd, void *buf, size_t len, off_t offset)
 {
-	return result(syscall(SYS_pread64, fd, buf, len, offset));
+	return call4(SYS_pread64, fd, buf, len, offset);
 }
 
 ssize_t gpusvm_sys_write(int fd, const void *buf, size_t len)
 {
-	return result(syscall(SYS_write, fd, buf, len));
+	return call3(SYS_write, fd, buf, len);
 }
 
 long gpusvm_sys_getdents64(int fd, void *buf, size_t len)
 {
-	return result(syscall(SYS_getdents64, fd, buf, len));
+	return call3(SYS_getdents64, fd, buf, len);
 }
 
 int gpusvm_sys_poll(struct pollfd *fds, unsigned int nfds, long timeout_ns)
 {
 	struct timespec timeout = to_timespec(timeout_ns);
 
-	return (int)result(syscall(SYS_ppoll, fds, nfds,
-				   timeout_ns < 0 ? NULL : &timeout, NULL, 0l));
+	return (int)call5(SYS_ppoll, fds, nfds,
+			  timeout_ns < 0 ? NULL : &timeout, NULL, 0);
 }
 
 int gpusvm_sys_eventfd(unsigned int value, int flags)
 {
-	return (int)result(syscall(SYS_eventfd2, value, flags));
+	return (int)call2(SYS_eventfd2, value, flags);
 }
 
 long gpusvm_sys_mmap(unsigned long addr, size_t len, int prot, int flags,
 		     int fd, off_t offset)
 {
-	return result(syscall(SYS_mmap, addr, len, (long)prot, (long)flags,
-			      (long)fd, offset));
+	return call6(SYS_mmap, addr, len, prot, flags, fd, offset);
 }
 
 int gpusvm_sys_munmap(unsigned long addr, size_t len)
 {
-	return (int)result(syscall(SYS_munmap, addr, len));
+	return (int)call2(SYS_munmap, addr, len);
 }
 
 int gpusvm_sys_mprotect(unsigned long addr, size_t len, int prot)
 {
-	return (int)result(syscall(SYS_mprotect, addr, len, (long)prot));
+	return (int)call3(SYS_mprotect, addr, len, prot);
+}
+
+long gpusvm_sys_mremap(unsigned long addr, size_t old_len, size_t new_len,
+		       int flags, unsigned long to)
+{
+	return call5(SYS_mremap, addr, old_len, new_len, flags, to);
+}
+
+int gpusvm_sys_pkey_mprotect(unsigned long addr, size_t len, int prot, int pkey)
+{
+	return (int)call4(SYS_pkey_mprotect, addr, len, prot, pkey);
+}
+
+int gpusvm_sys_mlock(unsigned long addr, size_t len)
+{
+	return (int)call2(SYS_mlock, addr, len);
+}
+
+int gpusvm_sys_mlock2(unsigned long addr, size_t len, unsigned int flags)
+{
+	return (int)call3(SYS_mlock2, addr, len, flags);
+}
+
+int gpusvm_sys_shmdt(unsigned long addr)
+{
+	return (int)call1(SYS_shmdt, addr);
+}
+
+long gpusvm_sys_shmat(int shmid, unsigned long addr, int flags)
+{
+	return call3(SYS_shmat, shmid, addr, flags);
+}
+
+int gpusvm_sys_shm_size(int shmid, size_t *size)
+{
+	struct shmid_ds ds;
+	int err = shmctl(shmid, IPC_STAT, &ds);
+
+	*size = err ? 0 : ds.shm_segsz;
+	return (int)result(err);
+}
+
+int gpusvm_sys_brk(void *addr)
+{
+	return (int)result(brk(addr));
+}
+
+void *gpusvm_sys_sbrk(intptr_t increment)
+{
+	return sbrk(increment);
+}
+
+int gpusvm_sys_fallocate(int fd, int mode, off_t offset, off_t len)
+{
+	return (int)call4(SYS_fallocate, fd, mode, offset, len);
+}
+
+int gpusvm_sys_ftruncate(int fd, off_t len)
+{
+	return (int)call2(SYS_ftruncate, fd, len);
+}
+
+int gpusvm_sys_file_id(int fd, unsigned long *dev, unsigned long *inode)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	*dev = (unsigned long)major(st.st_dev) << 32 | minor(st.st_dev);
+	*inode = st.st_ino;
+	return 0;
 }
 
 int gpusvm_sys_madvise(unsigned long addr, size_t len, int advice)
 {
-	return (int)result(syscall(SYS_madvise, addr, len, advice));
+	return (int)call3(SYS_madvise, addr, len, advice);
 }
 
 ssize_t gpusvm_sys_process_vm_readv(pid_t pid, const struct iovec *local,
@@ -108,19 +201,18 @@ ssize_t gpusvm_sys_process_vm_readv(pid_t pid, const struct iovec *local,
 				    const struct iovec *remote,
 				    unsigned long nremote)
 {
-	return result(syscall(SYS_process_vm_readv, pid, local, nlocal, remote,
-			      nremote, 0l));
+	return call6(SYS_process_vm_readv, pid, local, nlocal, remote, nremote,
+		     0);
 }
 
 int gpusvm_sys_userfaultfd(int flags)
 {
-	return (int)result(syscall(SYS_userfaultfd, flags));
+	return (int)call1(SYS_userfaultfd, flags);
 }
 
 int gpusvm_sys_userfaultfd_dev(int devfd, int flags)
 {
-	return (int)result(
-		syscall(SYS_ioctl, devfd, USERFAULTFD_IOC_NEW, (long)flags));
+	return (int)call3(SYS_ioctl, devfd, USERFAULTFD_IOC_NEW, flags);
 }
 
 int gpusvm_sys_uffd_api(int uffd, struct uffdio_api *api)
@@ -172,46 +264,65 @@ int gpusvm_sys_mbind(unsigned long addr, size_t len, int mode,
 		     const unsigned long *mask, unsigned long maxnode,
 		     unsigned int flags)
 {
-	return (int)result(syscall(SYS_mbind, addr, len, (long)mode, mask,
-				   maxnode, flags));
+	return (int)call6(SYS_mbind, addr, len, mode, mask, maxnode, flags);
 }
 
 int gpusvm_sys_move_pages(pid_t pid, unsigned long count, void **pages,
 			  const int *nodes, int *status, int flags)
 {
-	return (int)result(syscall(SYS_move_pages, pid, count, pages, nodes,
-				   status, flags));
+	return (int)call6(SYS_move_pages, pid, count, pages, nodes, status,
+			  flags);
 }
 
 int gpusvm_sys_get_mempolicy(int *mode, unsigned long *mask,
 			     unsigned long maxnode, unsigned long addr,
 			     unsigned long flags)
 {
-	return (int)result(
-		syscall(SYS_get_mempolicy, mode, mask, maxnode, addr, flags));
+	return (int)call5(SYS_get_mempolicy, mode, mask, maxnode, addr, flags);
 }
 
 pid_t gpusvm_sys_getpid(void)
 {
-	return (pid_t)syscall(SYS_getpid);
+	return (pid_t)call0(SYS_getpid);
 }
 
 pid_t gpusvm_sys_gettid(void)
 {
-	return (pid_t)syscall(SYS_gettid);
+	return (pid_t)call0(SYS_gettid);
+}
+
+/*
+ * The kernel kills who faults with the signal blocked, so these remain: memory
+ * of a program may be meant to.
+ */
+void gpusvm_sys_block_signals(unsigned long *old)
+{
+	static const int kept[] = { SIGSEGV, SIGBUS,  SIGFPE,
+				    SIGILL,  SIGTRAP, SIGABRT };
+	unsigned long mask = ~0ul;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		mask &= ~(1ul << (kept[i] - 1));
+	call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, old, sizeof(mask));
+}
+
+void gpusvm_sys_restore_signals(const unsigned long *old)
+{
+	call4(SYS_rt_sigprocmask, SIG_SETMASK, old, NULL, sizeof(*old));
 }
 
 int gpusvm_sys_futex_wait(unsigned int *word, unsigned int value,
 			  const struct timespec *timeout)
 {
-	return (int)result(syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value,
-				   timeout, NULL, 0));
+	return (int)call6(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout,
+			  NULL, 0);
 }
 
 int gpusvm_sys_futex_wake(unsigned int *word, int count)
 {
-	return (int)result(syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count,
-				   NULL, NULL, 0));
+	return (int)call6(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL,
+			  NULL, 0);
 }
 
 unsigned int gpusvm_sys_ncpus(void)
@@ -219,7 +330,7 @@ unsigned int gpusvm_sys_ncpus(void)
 	unsigned long mask[1024 / 64] = { 0 };
 	unsigned int i, n = 0;
 
-	if (syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask) < 0)
+	if (call3(SYS_sched_getaffinity, 0, sizeof(mask), mask) < 0)
 		return 1;
 	for (i = 0; i < sizeof(mask) / sizeof(mask[0]); i++)
 		n += (unsigned int)__builtin_popcountl(mask[i]);
@@ -228,21 +339,21 @@ unsigned int gpusvm_sys_ncpus(void)
 
 void gpusvm_sys_yield(void)
 {
-	syscall(SYS_sched_yield);
+	call0(SYS_sched_yield);
 }
 
 void gpusvm_sys_nanosleep(long ns)
 {
 	struct timespec duration = to_timespec(ns);
 
-	syscall(SYS_nanosleep, &duration, NULL);
+	call2(SYS_nanosleep, &duration, NULL);
 }
 
 unsigned long gpusvm_sys_now_ns(void)
 {
 	struct timespec now = { 0 };
 
-	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+	call2(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
 	return (unsigned long)now.tv_sec * NSEC_PER_SEC +
 	       (unsigned long)now.tv_nsec;
 }
@@ -255,7 +366,7 @@ long gpusvm_sys_thread_cpu_ns(pid_t tid)
 	struct timespec used;
 	long err;
 
-	err = result(syscall(SYS_clock_gettime, THREAD_CPU_CLOCK(tid), &used));
+	err = call2(SYS_clock_gettime, THREAD_CPU_CLOCK(tid), &used);
 	return err ? err : used.tv_sec * NSEC_PER_SEC + used.tv_nsec;
 }
 
@@ -267,6 +378,6 @@ int gpusvm_sys_send_sigbus(pid_t tid, unsigned long addr)
 	/* BUS_ADRERR for another thread gives EPERM. */
 	info.si_code = tid == gpusvm_sys_gettid() ? BUS_ADRERR : SI_QUEUE;
 	info.si_addr = (void *)addr;
-	return (int)result(syscall(SYS_rt_tgsigqueueinfo, gpusvm_sys_getpid(),
-				   tid, SIGBUS, &info));
+	return (int)call4(SYS_rt_tgsigqueueinfo, gpusvm_sys_getpid(), tid,
+			  SIGBUS, &info);
 }

@@ -2,8 +2,8 @@
 /*
  * Every system call and ioctl of the library, and nothing else.
  *
- * Each function makes one call through syscall(2), so that a program's or our
- * own interposed libc wrappers are not entered, and returns what the kernel
+ * Each function makes one call, not through libc, so that a program's or our
+ * own interposed wrappers are not entered, and returns what the kernel
  * returned, or -errno.  Nothing outside this file reads errno.  Tests link
  * another file with the same functions instead.
  */
@@ -11,6 +11,7 @@
 #define GPUSVM_BASE_SYS_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -29,18 +30,38 @@ ssize_t gpusvm_sys_write(int fd, const void *buf, size_t len);
 long gpusvm_sys_getdents64(int fd, void *buf, size_t len);
 /* @timeout_ns < 0 waits for ever. */
 int gpusvm_sys_poll(struct pollfd *fds, unsigned int nfds, long timeout_ns);
+int gpusvm_sys_fallocate(int fd, int mode, off_t offset, off_t len);
+int gpusvm_sys_ftruncate(int fd, off_t len);
+/* Device and inode of an open file. */
+int gpusvm_sys_file_id(int fd, unsigned long *dev, unsigned long *inode);
 int gpusvm_sys_eventfd(unsigned int value, int flags);
 
 /* Memory; addresses, never error values, on success */
 long gpusvm_sys_mmap(unsigned long addr, size_t len, int prot, int flags,
 		     int fd, off_t offset);
 int gpusvm_sys_munmap(unsigned long addr, size_t len);
+long gpusvm_sys_mremap(unsigned long addr, size_t old_len, size_t new_len,
+		       int flags, unsigned long to);
 int gpusvm_sys_mprotect(unsigned long addr, size_t len, int prot);
+int gpusvm_sys_pkey_mprotect(unsigned long addr, size_t len, int prot,
+			     int pkey);
+int gpusvm_sys_mlock(unsigned long addr, size_t len);
+int gpusvm_sys_mlock2(unsigned long addr, size_t len, unsigned int flags);
+int gpusvm_sys_shmdt(unsigned long addr);
+long gpusvm_sys_shmat(int shmid, unsigned long addr, int flags);
+/* Size of a segment. */
+int gpusvm_sys_shm_size(int shmid, size_t *size);
+/* libc's own, which keeps book of the break. */
+int gpusvm_sys_brk(void *addr);
+void *gpusvm_sys_sbrk(intptr_t increment);
 int gpusvm_sys_madvise(unsigned long addr, size_t len, int advice);
 ssize_t gpusvm_sys_process_vm_readv(pid_t pid, const struct iovec *local,
 				    unsigned long nlocal,
 				    const struct iovec *remote,
 				    unsigned long nremote);
+
+/* Results and errno of libc: what libc's own function would have returned. */
+long gpusvm_sys_to_libc(long ret);
 
 /* userfaultfd */
 int gpusvm_sys_userfaultfd(int flags);
@@ -72,6 +93,9 @@ int gpusvm_sys_get_mempolicy(int *mode, unsigned long *mask,
 /* Threads and time */
 pid_t gpusvm_sys_getpid(void);
 pid_t gpusvm_sys_gettid(void);
+/* Block all signals but those that an instruction raises. */
+void gpusvm_sys_block_signals(unsigned long *old);
+void gpusvm_sys_restore_signals(const unsigned long *old);
 int gpusvm_sys_futex_wait(unsigned int *word, unsigned int value,
 			  const struct timespec *timeout);
 int gpusvm_sys_futex_wake(unsigned int *word, int count);

@@ -126,7 +126,7 @@ static long bring_home(struct eviction *evict)
 	zdd = find_zdd(evict, &range);
 	if (!zdd)
 		return 0;
-	pthread_mutex_lock(&zdd->lock);
+	gpusvm_zdd_lock(zdd);
 	n = gpusvm_zdd_bring_home(zdd, &range);
 	gpusvm_zdd_unlock(zdd);
 	gpusvm_zdd_put(zdd);

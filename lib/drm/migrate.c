@@ -150,7 +150,7 @@ int drm_gpusvm_migrate_to_devmem(struct drm_gpusvm *gpusvm,
 		return -ENOMEM;
 
 	probe2(to_devmem_start, event.start, event.end);
-	pthread_mutex_lock(&zdd->lock);
+	gpusvm_zdd_lock(zdd);
 	err = take_device_pages(zdd, devmem_allocation);
 	if (!err) {
 		gpusvm_notify_start(&event);

@@ -9,6 +9,7 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 
+#include "change.h"
 #include "compiler.h"
 #include "itree.h"
 #include "log.h"
@@ -52,17 +53,27 @@ range_create(struct drm_gpusvm *gpusvm, struct drm_gpusvm_notifier *notifier,
 	return range;
 }
 
-static void range_insert(struct drm_gpusvm *gpusvm,
-			 struct drm_gpusvm_notifier *notifier,
-			 struct drm_gpusvm_range *range)
+/*
+ * Not into a change under way, whose announcement may have missed the range:
+ * -EAGAIN.
+ */
+static int range_insert(struct drm_gpusvm *gpusvm,
+			struct drm_gpusvm_notifier *notifier,
+			struct drm_gpusvm_range *range)
 {
 	struct drm_gpusvm_range *prev;
 
 	gpusvm_down_write(&gpusvm->notifier_lock);
+	if (gpusvm_change_is_near(gpusvm->mm, range->itree.start,
+				  range->itree.last + 1)) {
+		gpusvm_up_write(&gpusvm->notifier_lock);
+		return -EAGAIN;
+	}
 	gpusvm_itree_insert(&notifier->root, &range->itree);
 	prev = to_range(gpusvm_itree_prev(&range->itree));
 	list_add(&range->entry, prev ? &prev->entry : &notifier->range_list);
 	gpusvm_up_write(&gpusvm->notifier_lock);
+	return 0;
 }
 
 /*
@@ -107,8 +118,34 @@ find_or_insert_locked(struct drm_gpusvm *gpusvm,
 			     size, ctx->devmem_possible && vma.anon);
 	if (!range)
 		return ERR_PTR(-ENOMEM);
-	range_insert(gpusvm, notifier, range);
-	return range;
+	if (!range_insert(gpusvm, notifier, range))
+		return range;
+	drm_gpusvm_range_put(range);
+	return ERR_PTR(-EAGAIN);
+}
+
+static struct drm_gpusvm_range *
+find_or_insert(struct drm_gpusvm *gpusvm, struct drm_gpusvm_notifier *notifier,
+	       unsigned long fault_addr, unsigned long gpuva_start,
+	       unsigned long gpuva_end, const struct drm_gpusvm_ctx *ctx)
+{
+	struct mm_struct *mm = gpusvm->mm;
+	struct drm_gpusvm_range *range;
+	int err;
+
+	for (;;) {
+		gpusvm_down_read(&mm->mmap_lock);
+		range = find_or_insert_locked(gpusvm, notifier, fault_addr,
+					      gpuva_start, gpuva_end, ctx);
+		gpusvm_up_read(&mm->mmap_lock);
+		if (range != ERR_PTR(-EAGAIN))
+			return range;
+		err = gpusvm_change_wait(mm,
+					 drm_gpusvm_notifier_start(notifier),
+					 drm_gpusvm_notifier_end(notifier));
+		if (err)
+			return ERR_PTR(err);
+	}
 }
 
 struct drm_gpusvm_range *drm_gpusvm_range_find_or_insert(
@@ -131,10 +168,8 @@ struct drm_gpusvm_range *drm_gpusvm_range_find_or_insert(
 	notifier = gpusvm_notifier_get(gpusvm, fault_addr, &created);
 	if (IS_ERR(notifier))
 		return ERR_CAST(notifier);
-	gpusvm_down_read(&gpusvm->mm->mmap_lock);
-	range = find_or_insert_locked(gpusvm, notifier, fault_addr, gpuva_start,
-				      gpuva_end, ctx);
-	gpusvm_up_read(&gpusvm->mm->mmap_lock);
+	range = find_or_insert(gpusvm, notifier, fault_addr, gpuva_start,
+			       gpuva_end, ctx);
 	if (created && IS_ERR(range))
 		gpusvm_notifier_destroy(gpusvm, notifier);
 	else if (created)

@@ -73,11 +73,31 @@ void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd)
 	kref_put(&zdd->refcount, zdd_destroy);
 }
 
+void gpusvm_zdd_lock(struct drm_gpusvm_zdd *zdd)
+{
+	pthread_mutex_lock(&zdd->lock);
+	WRITE_ONCE(zdd->holder, gpusvm_sys_gettid());
+}
+
+static bool trylock(struct drm_gpusvm_zdd *zdd)
+{
+	if (pthread_mutex_trylock(&zdd->lock))
+		return false;
+	WRITE_ONCE(zdd->holder, gpusvm_sys_gettid());
+	return true;
+}
+
+static void unlock(struct drm_gpusvm_zdd *zdd)
+{
+	WRITE_ONCE(zdd->holder, 0);
+	pthread_mutex_unlock(&zdd->lock);
+}
+
 void gpusvm_zdd_unlock(struct drm_gpusvm_zdd *zdd)
 {
 	struct mm_struct *mm = zdd->migration.mm;
 
-	pthread_mutex_unlock(&zdd->lock);
+	unlock(zdd);
 	gpusvm_mm_wake_all(mm);
 }
 
@@ -155,14 +175,18 @@ long gpusvm_zdd_bring_home(struct drm_gpusvm_zdd *zdd,
 
 /*
  * The window that comes home with a page: its allocation's size around the
- * address, within the mapping.
+ * address, or what the program chose, within the mapping.
  */
 static void fault_window(const struct drm_gpusvm_zdd *zdd,
 			 const struct vm_fault *vmf,
 			 struct mmu_notifier_range *range)
 {
 	unsigned long size = zdd->migration.npages << PAGE_SHIFT;
+	unsigned long chosen = vmf->mm->cpu_fault_bytes;
 	struct vma vma;
+
+	if (chosen)
+		size = min(size, chosen);
 
 	*range = (struct mmu_notifier_range){
 		.mm = vmf->mm,
@@ -202,19 +226,23 @@ enum vm_fault_result gpusvm_zdd_migrate_to_ram(struct vm_fault *vmf)
 	struct mmu_notifier_range range;
 	long n;
 
-	if (pthread_mutex_trylock(&zdd->lock))
+	if (!trylock(zdd)) {
+		vmf->holder = READ_ONCE(zdd->holder);
 		return VM_FAULT_RETRY;
+	}
 	if (timeslice_runs(zdd, vmf)) {
-		pthread_mutex_unlock(&zdd->lock);
+		unlock(zdd);
 		return VM_FAULT_TIMESLICE;
 	}
 	fault_window(zdd, vmf, &range);
 	n = gpusvm_zdd_bring_home(zdd, &range);
 	if (n > 0) {
+		vmf->start = range.start;
+		vmf->end = range.end;
 		gpusvm_zdd_unlock(zdd);
 		return VM_FAULT_DONE;
 	}
-	pthread_mutex_unlock(&zdd->lock);
+	unlock(zdd);
 	if (n < 0)
 		return VM_FAULT_SIGBUS;
 	/* Nothing could come: it went meanwhile, or the driver holds it. */

@@ -24,6 +24,7 @@
  * @owner: Owner of the device pages
  * @dpagemap: How the device pages are mapped
  * @lock: Held during a migration; tried, not waited for, by CPU faults
+ * @holder: The thread that has it; atomic
  * @migration: How its pages move
  * @addr: For each page, its address in system memory as the device sees it
  * @pfn: Room for the driver's page frame numbers
@@ -36,6 +37,7 @@ struct drm_gpusvm_zdd {
 	void *owner;
 	struct drm_pagemap *dpagemap;
 	pthread_mutex_t lock;
+	pid_t holder;
 	struct migration migration;
 	dma_addr_t *addr;
 	unsigned long *pfn;
@@ -47,6 +49,8 @@ struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
 					 void *owner, unsigned long npages);
 void gpusvm_zdd_get(struct drm_gpusvm_zdd *zdd);
 void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd);
+
+void gpusvm_zdd_lock(struct drm_gpusvm_zdd *zdd);
 
 /* Release the lock, and let those go on who met it. */
 void gpusvm_zdd_unlock(struct drm_gpusvm_zdd *zdd);

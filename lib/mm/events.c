@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 
+#include "change.h"
 #include "compiler.h"
 #include "events.h"
 #include "log.h"
@@ -109,6 +110,7 @@ static void move_entries(struct mm_struct *mm, const struct source_event *event,
 void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 			struct applied_event *applied)
 {
+	bool expected = gpusvm_change_expects(mm, event);
 	enum drop_claim claim;
 
 	switch (event->type) {
@@ -126,12 +128,15 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 			break;
 		if (claim == DROP_NOT_OURS)
 			remove_entries(mm, event->start, event->end, applied);
-		gpusvm_removal_note(mm, event->start, event->end);
+		if (!expected)
+			gpusvm_removal_note(mm, event->start, event->end);
 		break;
 	case SOURCE_REMAP:
 		describe(applied, mm, event->start, event->end,
 			 MMU_NOTIFY_UNMAP);
 		move_entries(mm, event, applied);
+		gpusvm_change_landed(mm, event->to,
+				     event->to + (event->end - event->start));
 		break;
 	case SOURCE_FORK:
 		describe(applied, mm, 0, ~0ul, MMU_NOTIFY_PROTECTION_PAGE);
@@ -141,6 +146,8 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 	case SOURCE_FAULT:
 		break;
 	}
+	/* Who announced the change has told everybody. */
+	applied->notify &= !expected;
 	gpusvm_mm_count(&mm->stats.events, applied->notify);
 }
 
@@ -150,9 +157,7 @@ void gpusvm_event_finish(struct mm_struct *mm, struct applied_event *applied)
 	bool started;
 
 	(void)mm;
-	if (!applied->notify)
-		return;
-	started = !gpusvm_notify_start(&applied->range);
+	started = applied->notify && !gpusvm_notify_start(&applied->range);
 	for (page = applied->removed; page; page = next) {
 		next = page->next;
 		page->next = NULL;

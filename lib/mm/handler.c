@@ -195,23 +195,38 @@ static void retry_at(struct handler *handler, unsigned long ns)
 		;
 }
 
+static enum fault_wait why_it_waits(enum vm_fault_result result,
+				    const struct vm_fault *vmf)
+{
+	if (result == VM_FAULT_TIMESLICE)
+		return WAIT_TIMESLICE;
+	return vmf->holder ? WAIT_MIGRATION : WAIT_PAGE;
+}
+
 static void serve_device(struct mm_struct *mm, struct job *job)
 {
+	enum vm_fault_result result;
 	struct vm_fault vmf = {
 		.mm = mm,
 		.address = job->fault.start,
 		.zone_device_data = job->zone_device_data,
 	};
 
-	switch (job->ops->migrate_to_ram(&vmf)) {
+	result = job->ops->migrate_to_ram(&vmf);
+	switch (result) {
 	case VM_FAULT_DONE:
 		wake_page(mm, vmf.address);
+		gpusvm_watchdog_served(mm, vmf.start, vmf.end);
 		gpusvm_mm_count(&mm->stats.cpu_faults, 1);
 		break;
 	case VM_FAULT_RETRY:
 	case VM_FAULT_TIMESLICE:
 		if (vmf.retry_ns)
 			retry_at(mm->handler, vmf.retry_ns);
+		if (!gpusvm_watchdog_waits(mm, job->fault.tid, vmf.address,
+					   why_it_waits(result, &vmf),
+					   vmf.holder))
+			gpusvm_sys_send_sigbus(job->fault.tid, vmf.address);
 		break;
 	case VM_FAULT_SIGBUS:
 		/*
@@ -260,6 +275,8 @@ static int look_up(struct mm_struct *mm, struct job *job)
 {
 	const struct source_event *fault = &job->fault;
 	struct page *page;
+	bool moving = false;
+	pid_t mover = 0;
 	int result = 0;
 
 	gpusvm_down_read(&mm->event_lock);
@@ -273,9 +290,17 @@ static int look_up(struct mm_struct *mm, struct job *job)
 		job->zone_device_data = page->zone_device_data;
 		job->ops->get(job->zone_device_data);
 		result = 1;
-	} /* else who migrates it wakes the thread afterwards */
+	} else {
+		/* Who migrates it wakes the thread afterwards. */
+		moving = true;
+		if (page->migration->to_device)
+			mover = page->migration->tid;
+	}
 	pthread_mutex_unlock(&mm->pt_lock);
 	gpusvm_up_read(&mm->event_lock);
+	if (moving && !gpusvm_watchdog_waits(mm, fault->tid, fault->start,
+					     WAIT_MIGRATION, mover))
+		gpusvm_sys_send_sigbus(fault->tid, fault->start);
 	return result;
 }
 
@@ -335,16 +360,23 @@ static void serve(struct mm_struct *mm)
 /* Nanoseconds until faults are to be retried; -1 for never. */
 static long retry_timeout(struct mm_struct *mm)
 {
-	unsigned long now, at = READ_ONCE(mm->handler->retry_ns);
+	unsigned long at = READ_ONCE(mm->handler->retry_ns);
+	unsigned long check_ns = gpusvm_watchdog_check_ns(mm);
+	unsigned long now, first;
 
-	if (!at)
+	if (!at && !check_ns)
 		return -1;
 	now = gpusvm_sys_now_ns();
-	if (now < at)
-		return (long)(at - now);
-	if (__atomic_compare_exchange_n(&mm->handler->retry_ns, &at, 0, false,
-					__ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		gpusvm_mm_wake_all(mm);
+	first = at && (!check_ns || at < check_ns) ? at : check_ns;
+	if (now < first)
+		return (long)(first - now);
+	if (check_ns && now >= check_ns)
+		gpusvm_watchdog_checked(mm);
+	else if (!__atomic_compare_exchange_n(&mm->handler->retry_ns, &at, 0,
+					      false, __ATOMIC_RELAXED,
+					      __ATOMIC_RELAXED))
+		return 0;
+	gpusvm_mm_wake_all(mm);
 	return 0;
 }
 

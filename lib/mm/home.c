@@ -73,7 +73,7 @@ int gpusvm_mm_bring_home(struct mm_struct *mm, unsigned long addr,
 	}
 }
 
-static bool next_address(struct mm_struct *mm, unsigned long *addr)
+bool gpusvm_mm_next_device_page(struct mm_struct *mm, unsigned long *addr)
 {
 	struct page *page;
 
@@ -95,7 +95,8 @@ int gpusvm_mm_bring_all_home(struct mm_struct *mm)
 	do {
 		addr = 0;
 		found = false;
-		for (; next_address(mm, &addr); addr += PAGE_SIZE) {
+		for (; gpusvm_mm_next_device_page(mm, &addr);
+		     addr += PAGE_SIZE) {
 			found = true;
 			err = gpusvm_mm_bring_home(
 				mm, addr, GPUSVM_FAULT_NO_TIMESLICE,

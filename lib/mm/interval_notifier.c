@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "change.h"
 #include "compiler.h"
 #include "itree.h"
 #include "lockdep.h"
@@ -15,7 +16,7 @@
 
 void gpusvm_notifiers_init(struct interval_notifiers *notifiers)
 {
-	*notifiers = (struct interval_notifiers){ .seq = 2 };
+	*notifiers = (struct interval_notifiers){ .start = ~0ul, .seq = 2 };
 	pthread_mutex_init(&notifiers->lock, NULL);
 	pthread_cond_init(&notifiers->changed, NULL);
 }
@@ -75,6 +76,31 @@ next_hit(struct interval_notifiers *notifiers,
 	return node ? gpusvm_container_of(node, struct mmu_interval_notifier,
 					  interval_tree)
 		    : NULL;
+}
+
+/* Pairs with widen(): who has subscribed is seen by who asks afterwards. */
+void gpusvm_notifiers_bounds(struct interval_notifiers *notifiers,
+			     unsigned long *start, unsigned long *end)
+{
+	*start = __atomic_load_n(&notifiers->start, __ATOMIC_SEQ_CST);
+	*end = __atomic_load_n(&notifiers->end, __ATOMIC_SEQ_CST);
+}
+
+bool gpusvm_notifiers_concern(struct interval_notifiers *notifiers,
+			      unsigned long start, unsigned long end)
+{
+	const struct mmu_notifier_range range = { .start = start, .end = end };
+	unsigned long first, last;
+	bool concern;
+
+	/* Most calls end here. */
+	gpusvm_notifiers_bounds(notifiers, &first, &last);
+	if (start >= last || end <= first)
+		return false;
+	pthread_mutex_lock(&notifiers->lock);
+	concern = next_hit(notifiers, NULL, &range) || notifiers->deferred;
+	pthread_mutex_unlock(&notifiers->lock);
+	return concern;
 }
 
 static bool call(struct mmu_interval_notifier *notifier,
@@ -144,6 +170,15 @@ out:
 	pthread_mutex_unlock(&notifiers->lock);
 }
 
+static void widen(struct interval_notifiers *notifiers, unsigned long start,
+		  unsigned long end)
+{
+	__atomic_store_n(&notifiers->start, min(notifiers->start, start),
+			 __ATOMIC_SEQ_CST);
+	__atomic_store_n(&notifiers->end, max(notifiers->end, end),
+			 __ATOMIC_SEQ_CST);
+}
+
 int gpusvm_mmu_interval_notifier_insert(
 	struct mmu_interval_notifier *notifier, struct mm_struct *mm,
 	unsigned long start, unsigned long length,
@@ -162,6 +197,7 @@ int gpusvm_mmu_interval_notifier_insert(
 	};
 
 	pthread_mutex_lock(&notifiers->lock);
+	widen(notifiers, start, start + length);
 	if (invalidating(notifiers)) {
 		/* It counts as hit by what is in progress: readers wait. */
 		notifier->invalidate_seq = notifiers->seq;
@@ -177,6 +213,7 @@ int gpusvm_mmu_interval_notifier_insert(
 		tree_insert(notifiers, notifier);
 	}
 	pthread_mutex_unlock(&notifiers->lock);
+	gpusvm_change_subscribed();
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 
 #include <gpusvm/kernel.h>
 #include <pthread.h>
+#include <stdbool.h>
 
 /**
  * struct interval_notifiers - The subscriptions of an address space
@@ -21,6 +22,8 @@
  * @changed: Signalled when @seq moves on
  * @tree: The subscriptions
  * @longest: Length of the longest there has been
+ * @start: Lowest address there has been in one
+ * @end: End of the highest
  * @active: Events in progress
  * @seq: Sequence number; odd while one of them hit a subscription
  * @deferred: Subscriptions to insert or remove when @seq becomes even
@@ -30,6 +33,8 @@ struct interval_notifiers {
 	pthread_cond_t changed;
 	struct rb_root_cached tree;
 	unsigned long longest;
+	unsigned long start;
+	unsigned long end;
 	unsigned long active;
 	unsigned long seq;
 	struct mmu_interval_notifier *deferred;
@@ -38,6 +43,14 @@ struct interval_notifiers {
 void gpusvm_notifiers_init(struct interval_notifiers *notifiers);
 /* In a forked child: the threads whose events were in progress are not there */
 void gpusvm_notifiers_reset(struct interval_notifiers *notifiers);
+
+/* All subscriptions there have been are in [*@start, *@end). */
+void gpusvm_notifiers_bounds(struct interval_notifiers *notifiers,
+			     unsigned long *start, unsigned long *end);
+
+/* Whether an event in [start, end) may hit a subscription. */
+bool gpusvm_notifiers_concern(struct interval_notifiers *notifiers,
+			      unsigned long start, unsigned long end);
 
 /*
  * An event begins: every subscription it hits is called before this returns.

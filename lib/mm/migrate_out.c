@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "change.h"
 #include "compiler.h"
 #include "handler.h"
 #include "isolate.h"
@@ -38,13 +39,15 @@ static unsigned long end_of(const struct migration *m)
 
 /*
  * 0 if nothing of the range is on a device; -EFAULT if all is, -EBUSY if some;
- * -EAGAIN if some is on its way.
+ * -EAGAIN if some is on its way, or the mapping is changing.
  */
 static int check_entries(const struct migration *m)
 {
 	unsigned long addr, n = 0;
 	struct page *page;
 
+	if (gpusvm_change_overlaps(m->mm, m->start, end_of(m)))
+		return -EAGAIN;
 	for (addr = m->start; addr < end_of(m); addr += PAGE_SIZE) {
 		page = gpusvm_devpt_get(&m->mm->pt, addr);
 		if (page && page->migration)
@@ -275,15 +278,31 @@ static int take(struct migration *m)
 	return err == -EOPNOTSUPP ? take_by_protect(m) : err;
 }
 
+static bool is_inside(const struct migration *m, unsigned long addr)
+{
+	return addr >= m->start && addr < end_of(m);
+}
+
+/*
+ * The calling thread cannot go on without its stack and, behind pthread_self(),
+ * its thread-local storage.
+ */
+static bool is_needed(const struct migration *m)
+{
+	return is_inside(m, (unsigned long)__builtin_frame_address(0)) ||
+	       is_inside(m, (unsigned long)pthread_self());
+}
+
 int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
 {
 	unsigned long i;
 	int err;
 
 	m->start = start;
+	m->tid = gpusvm_sys_gettid();
 	m->to_device = true;
 	m->keep_pages = true;
-	err = take(m);
+	err = is_needed(m) ? -EBUSY : take(m);
 	m->keep_pages = false;
 	if (!err)
 		return 0;

@@ -45,6 +45,7 @@ struct page;
  * @own_told: Every removal by that was told of, so the others noted are the
  *	program's
  * @start: Where the pages were taken from
+ * @tid: Who takes them
  */
 struct migration {
 	struct mm_struct *mm;
@@ -59,6 +60,7 @@ struct migration {
 	bool dropping;
 	bool own_told;
 	unsigned long start;
+	pid_t tid;
 };
 
 /*

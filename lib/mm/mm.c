@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "change.h"
 #include "compiler.h"
 #include "exclude.h"
 #include "handler.h"
@@ -19,6 +20,7 @@
 #include "vma.h"
 
 #define STAGING_DEFAULT (64ul << 20)
+#define WATCHDOG_DEFAULT_MS 10000ul
 
 /* How long a page that was let go of may take to be free. */
 #define PATIENCE_NS (1000ul * 1000 * 1000)
@@ -53,6 +55,14 @@ static void init_locks(struct mm_struct *mm)
 	cond_init_monotonic(&mm->migrated);
 }
 
+static unsigned long watchdog_ns(const struct gpusvm_mm_opts *opts)
+{
+	if (opts->watchdog_ms == ~0u)
+		return 0;
+	return (opts->watchdog_ms ? opts->watchdog_ms : WATCHDOG_DEFAULT_MS) *
+	       1000000;
+}
+
 static struct mm_struct *mm_alloc(const struct gpusvm_mm_opts *opts)
 {
 	struct mm_struct *mm = gpusvm_alloc(sizeof(*mm));
@@ -70,8 +80,10 @@ static struct mm_struct *mm_alloc(const struct gpusvm_mm_opts *opts)
 	gpusvm_staging_init(&mm->staging, opts->staging_bytes
 						  ? opts->staging_bytes
 						  : STAGING_DEFAULT);
+	gpusvm_watchdog_init(&mm->watchdog, watchdog_ns(opts));
 	init_locks(mm);
 	mm->technique = opts->technique;
+	mm->cpu_fault_bytes = opts->cpu_fault_bytes;
 	return mm;
 }
 
@@ -183,14 +195,44 @@ static int register_process(void)
 	return err;
 }
 
-static int check_opts(const struct gpusvm_mm_opts *opts)
+static const char *bad_opts(const struct gpusvm_mm_opts *opts)
 {
-	if (opts->size == sizeof(*opts) &&
-	    opts->technique >= GPUSVM_TECHNIQUE_AUTO &&
-	    opts->technique <= GPUSVM_TECHNIQUE_WRITE_PROTECT)
+	if (opts->technique < GPUSVM_TECHNIQUE_AUTO ||
+	    opts->technique > GPUSVM_TECHNIQUE_WRITE_PROTECT)
+		return "no such technique";
+	if (opts->cpu_fault_bytes && (!is_power_of_2(opts->cpu_fault_bytes) ||
+				      opts->cpu_fault_bytes < PAGE_SIZE))
+		return "cpu_fault_bytes is not a power of two of at least a "
+		       "page";
+	return NULL;
+}
+
+/*
+ * The options of a program that was built with an older library end sooner, and
+ * those of a newer one later: what is unknown here must not be asked for.
+ */
+static int read_opts(const struct gpusvm_mm_opts *from,
+		     struct gpusvm_mm_opts *opts)
+{
+	const unsigned char *bytes = (const unsigned char *)from;
+	const char *bad = NULL;
+	size_t i;
+
+	*opts = (struct gpusvm_mm_opts){ .size = sizeof(*opts) };
+	if (!from)
 		return 0;
-	log_error("mm_open: bad size or technique in the options");
-	return -EINVAL;
+	if (from->size < sizeof(from->size))
+		bad = "bad size";
+	for (i = sizeof(*opts); !bad && i < from->size; i++)
+		if (bytes[i])
+			bad = "an option that this version does not have";
+	if (!bad) {
+		memcpy(opts, from, min(from->size, sizeof(*opts)));
+		bad = bad_opts(opts);
+	}
+	if (bad)
+		log_error("mm_open: %s", bad);
+	return bad ? -EINVAL : 0;
 }
 
 static int open_current(const struct gpusvm_mm_opts *opts)
@@ -214,26 +256,22 @@ static int open_current(const struct gpusvm_mm_opts *opts)
 		return err;
 	}
 	WRITE_ONCE(mm->users, 1);
-	current_mm = mm;
+	__atomic_store_n(&current_mm, mm, __ATOMIC_RELEASE);
 	return 0;
 }
 
 int gpusvm_mm_open(struct mm_struct **mm, const struct gpusvm_mm_opts *opts)
 {
-	static const struct gpusvm_mm_opts defaults = {
-		.size = sizeof(defaults),
-	};
+	struct gpusvm_mm_opts read;
 	int err;
 
 	if (!mm)
 		return -EINVAL;
-	if (!opts)
-		opts = &defaults;
-	err = check_opts(opts);
+	err = read_opts(opts, &read);
 	if (err)
 		return err;
 	pthread_mutex_lock(&current_lock);
-	err = open_current(opts);
+	err = open_current(&read);
 	if (err == -ENOMEM)
 		log_error("mm_open: no private memory; is a limit of the "
 			  "address space in the way (RLIMIT_AS)?");
@@ -301,6 +339,8 @@ static int close_last(struct mm_struct *mm)
 
 	gpusvm_down_write(&mm->alive_lock);
 	gpusvm_up_write(&mm->alive_lock);
+	__atomic_store_n(&current_mm, NULL, __ATOMIC_SEQ_CST);
+	gpusvm_change_drain(mm);
 	mm_stop(mm);
 	return 0;
 }
@@ -319,7 +359,6 @@ static int close_current(struct mm_struct *mm)
 	err = close_last(mm);
 	if (err)
 		return err;
-	current_mm = NULL;
 	gpusvm_mm_drop(mm);
 	return 0;
 }
@@ -342,7 +381,7 @@ struct mm_struct *gpusvm_mm_current_lock(void)
 
 struct mm_struct *gpusvm_mm_current(void)
 {
-	return current_mm;
+	return __atomic_load_n(&current_mm, __ATOMIC_SEQ_CST);
 }
 
 void gpusvm_mm_current_unlock(void)
@@ -359,6 +398,7 @@ void gpusvm_mm_current_forget(void)
 {
 	struct mm_struct *mm = current_mm;
 
+	gpusvm_change_forget(mm);
 	if (!mm)
 		return;
 	current_mm = NULL;

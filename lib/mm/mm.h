@@ -24,7 +24,9 @@
 #include "interval_notifier.h"
 #include "removal.h"
 #include "staging.h"
+#include "watchdog.h"
 
+struct change;
 struct handler;
 struct source;
 
@@ -46,6 +48,7 @@ struct source;
  * @migrated: Signalled under @pt_lock when a migration to the device ends
  * @drop_lock: Held by the one thread that drops CPU copies of pages
  * @drop: What it is doing; under @event_lock for writing
+ * @changes: Those that were announced and go on; under @pt_lock
  * @removals: The last of them, a ring; under @event_lock
  * @next_removal: Where the next one goes
  * @forking: Between the handlers of pthread_atfork(): who subscribes knows
@@ -59,6 +62,8 @@ struct source;
  * @notifiers: Who is told of changes
  * @staging: System memory on its way
  * @handler: The threads that serve
+ * @cpu_fault_bytes: How much comes home with a page, at most; 0 for all
+ * @watchdog: Faults that are not served
  * @stats: Counters; atomic
  */
 struct mm_struct {
@@ -74,6 +79,7 @@ struct mm_struct {
 	pthread_cond_t migrated;
 	pthread_mutex_t drop_lock;
 	struct drop drop;
+	struct change *changes;
 	struct removal removals[REMOVALS];
 	unsigned int next_removal;
 	bool forking;
@@ -87,6 +93,8 @@ struct mm_struct {
 	struct interval_notifiers notifiers;
 	struct staging staging;
 	struct handler *handler;
+	unsigned long cpu_fault_bytes;
+	struct watchdog watchdog;
 	struct gpusvm_stats stats;
 };
 
@@ -130,6 +138,9 @@ void gpusvm_mm_wake_all(struct mm_struct *mm);
 int gpusvm_mm_bring_home(struct mm_struct *mm, unsigned long addr,
 			 unsigned int flags, unsigned long deadline_ns);
 
+/* Go on to the first device page at or after *@addr; false if there is none. */
+bool gpusvm_mm_next_device_page(struct mm_struct *mm, unsigned long *addr);
+
 /*
  * Bring everything home, giving up on a page after a second without progress.
  * 0, or the last error.
@@ -140,11 +151,17 @@ int gpusvm_mm_bring_all_home(struct mm_struct *mm);
 int gpusvm_fork_register(void);
 
 /*
- * For fork.c: the address space of this process, or NULL, locked against open
- * and close; and in a child, after which it has none and may open its own.
+ * The address space of this process, or NULL.  Who does not keep it open
+ * himself is in a section that gpusvm_change_drain() waits for, or has it
+ * locked.
+ */
+struct mm_struct *gpusvm_mm_current(void);
+
+/*
+ * For fork.c: the same, locked against open and close; and in a child, after
+ * which it has none and may open its own.
  */
 struct mm_struct *gpusvm_mm_current_lock(void);
-struct mm_struct *gpusvm_mm_current(void);
 void gpusvm_mm_current_unlock(void);
 void gpusvm_mm_current_forget(void);
 

@@ -14,11 +14,13 @@
 #include "mm.h"
 #include "sys.h"
 
-static int query_procmap(struct mm_struct *mm, unsigned long addr,
+/* @next: the first mapping above @addr will do, if none is there. */
+static int query_procmap(struct mm_struct *mm, unsigned long addr, bool next,
 			 struct vma *vma)
 {
 	struct procmap_query query = {
 		.size = sizeof(query),
+		.query_flags = next ? PROCMAP_QUERY_COVERING_OR_NEXT_VMA : 0,
 		.query_addr = addr,
 	};
 	int err;
@@ -81,7 +83,8 @@ static void parse_line(const char *line, struct vma *vma)
  */
 #define MAPS_BUFFER (4096 + 256)
 
-static int query_maps(struct mm_struct *mm, unsigned long addr, struct vma *vma)
+static int query_maps(struct mm_struct *mm, unsigned long addr, bool next,
+		      struct vma *vma)
 {
 	char buf[MAPS_BUFFER];
 	char *line, *end;
@@ -100,7 +103,7 @@ static int query_maps(struct mm_struct *mm, unsigned long addr, struct vma *vma)
 				break;
 			parse_line(line, vma);
 			if (addr < vma->end)
-				return addr < vma->start ? -ENOENT : 0;
+				return addr < vma->start && !next ? -ENOENT : 0;
 		}
 		if (line == buf)
 			return -ENOENT;
@@ -108,18 +111,29 @@ static int query_maps(struct mm_struct *mm, unsigned long addr, struct vma *vma)
 	}
 }
 
-int gpusvm_vma_piece(struct mm_struct *mm, unsigned long addr, struct vma *vma)
+static int query(struct mm_struct *mm, unsigned long addr, bool next,
+		 struct vma *vma)
 {
 	int err;
 
 	if (mm->features & GPUSVM_FEATURE_PROCMAP_QUERY)
-		err = query_procmap(mm, addr, vma);
+		err = query_procmap(mm, addr, next, vma);
 	else
-		err = query_maps(mm, addr, vma);
+		err = query_maps(mm, addr, next, vma);
 	if (err)
 		return -ENOENT;
 	vma->anon = !vma->shared && !vma->inode;
 	return 0;
+}
+
+int gpusvm_vma_piece(struct mm_struct *mm, unsigned long addr, struct vma *vma)
+{
+	return query(mm, addr, false, vma);
+}
+
+int gpusvm_vma_next(struct mm_struct *mm, unsigned long addr, struct vma *vma)
+{
+	return query(mm, addr, true, vma);
 }
 
 int gpusvm_vma_find(struct mm_struct *mm, unsigned long addr, struct vma *vma)
@@ -175,7 +189,7 @@ int gpusvm_vma_open(struct mm_struct *mm)
 	mm->maps_fd = gpusvm_sys_open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 	if (mm->maps_fd < 0)
 		return mm->maps_fd;
-	if (!query_procmap(mm, (unsigned long)&gpusvm_vma_open, &vma))
+	if (!query_procmap(mm, (unsigned long)&gpusvm_vma_open, false, &vma))
 		mm->features |= GPUSVM_FEATURE_PROCMAP_QUERY;
 	return 0;
 }

@@ -50,6 +50,9 @@ bool gpusvm_vma_covers(struct mm_struct *mm, struct vma *vma,
 /* The kernel's own piece at @addr, without joining or exclusion; -ENOENT. */
 int gpusvm_vma_piece(struct mm_struct *mm, unsigned long addr, struct vma *vma);
 
+/* The same, or the first piece above @addr if none is there. */
+int gpusvm_vma_next(struct mm_struct *mm, unsigned long addr, struct vma *vma);
+
 /* Open and close what look-ups need; sets GPUSVM_FEATURE_PROCMAP_QUERY. */
 int gpusvm_vma_open(struct mm_struct *mm);
 void gpusvm_vma_close(struct mm_struct *mm);

@@ -65,7 +65,7 @@ int gpusvm_devpt_set(struct devpt *pt, unsigned long addr, struct page *page)
 		return -EEXIST;
 	leaf->page[leaf_index(addr)] = page;
 	leaf->used++;
-	pt->npages++;
+	WRITE_ONCE(pt->npages, pt->npages + 1);
 	page->vaddr = addr;
 	return 0;
 }
@@ -87,7 +87,7 @@ struct page *gpusvm_devpt_clear(struct devpt *pt, unsigned long addr)
 		return NULL;
 	leaf->page[leaf_index(addr)] = NULL;
 	page->vaddr = 0;
-	pt->npages--;
+	WRITE_ONCE(pt->npages, pt->npages - 1);
 	if (!--leaf->used) {
 		if (pt->last == leaf)
 			pt->last = NULL;

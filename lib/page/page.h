@@ -12,6 +12,7 @@
 
 #include <gpusvm/kernel.h>
 #include <gpusvm/pagemap.h>
+#include <sys/types.h>
 
 struct migration;
 
@@ -57,6 +58,10 @@ enum vm_fault_result {
  * @zone_device_data: The page's allocation; the caller holds a reference
  * @flags: GPUSVM_FAULT_*
  * @retry_ns: When to try again (monotonic nanoseconds)
+ * @holder: With VM_FAULT_RETRY, the thread that has the allocation's lock, if
+ *	that is in the way
+ * @start: With VM_FAULT_DONE, what came home: first address
+ * @end: and end
  */
 struct vm_fault {
 	struct mm_struct *mm;
@@ -64,6 +69,9 @@ struct vm_fault {
 	void *zone_device_data;
 	unsigned int flags;
 	unsigned long retry_ns;
+	pid_t holder;
+	unsigned long start;
+	unsigned long end;
 };
 
 /**

@@ -124,6 +124,9 @@ static void locks_and_events(void)
 
 static void pagemaps(void)
 {
+	TYPE(struct gpusvm_change);
+	FIELD(struct gpusvm_change, priv);
+	FIELD(struct gpusvm_change, section);
 	TYPE(struct dev_pagemap);
 	FIELD(struct dev_pagemap, type);
 	FIELD(struct dev_pagemap, ops);
@@ -228,6 +231,8 @@ static void user_space(void)
 	FIELD(struct gpusvm_mm_opts, size);
 	FIELD(struct gpusvm_mm_opts, technique);
 	FIELD(struct gpusvm_mm_opts, staging_bytes);
+	FIELD(struct gpusvm_mm_opts, watchdog_ms);
+	FIELD(struct gpusvm_mm_opts, cpu_fault_bytes);
 	TYPE(struct gpusvm_stats);
 	FIELD(struct gpusvm_stats, size);
 	FIELD(struct gpusvm_stats, cpu_faults);

@@ -17,7 +17,8 @@ def wanted(header, command):
         name = node.get('name', '')
         # Everything after the first declaration of kernel.h is ours.
         seen_ours = seen_ours or name == 'drm_device' or name == 'device'
-        if not seen_ours:
+        # All of ours have names; some of libc's do not.
+        if not seen_ours or not name:
             continue
         if node['kind'] == 'RecordDecl' and node.get('completeDefinition'):
             yield f'struct {name}'

@@ -52,7 +52,7 @@ static const struct fake_event *check_event(struct fake_driver *d,
 
 /* ---- 90: munmap ---- */
 
-/* The order of callback and reuse of the address needs hooks [W]. */
+/* The order of callback and reuse of the address: conf_h_hooks.c. */
 static void conf_090_munmap(void **state)
 {
 	struct pair p;
@@ -187,7 +187,7 @@ static void conf_091_dontneed_of_a_part(void **state)
 
 /* ---- 93: fork ---- */
 
-/* [W] in part: that it comes before the fork is seen by the child's copy. */
+/* That it comes before the fork is seen by the child's copy. */
 static void conf_093_fork(void **state)
 {
 	struct pair p;

@@ -3,11 +3,14 @@
  * Conformance, group K: fork() while memory is on the device.
  *
  * Children look at memory and exit with the answer; they call nothing that a
- * thread of the parent might have held a lock of.
+ * thread of the parent might have held a lock of; not even _exit(), which is a
+ * sanitizer's.
  */
 #include "fake_driver.h"
 
+#include <gpusvm/hooks.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -49,13 +52,13 @@ static void child(unsigned char *mem, size_t size, int go)
 	char byte;
 
 	if (go >= 0 && read(go, &byte, 1) != 1)
-		_exit(CHILD_PIPE);
+		syscall(SYS_exit_group, CHILD_PIPE);
 	if (test_match(mem, size, 1) != size)
-		_exit(CHILD_SAW_OTHER_DATA);
+		syscall(SYS_exit_group, CHILD_SAW_OTHER_DATA);
 	test_fill(mem, size, 3);
 	if (test_match(mem, size, 3) != size)
-		_exit(CHILD_WRITE_LOST);
-	_exit(CHILD_FINE);
+		syscall(SYS_exit_group, CHILD_WRITE_LOST);
+	syscall(SYS_exit_group, CHILD_FINE);
 }
 
 static void check_fork(pid_t (*make_child)(void))
@@ -155,7 +158,7 @@ static void conf_136_grandchild(void **state)
 		if (pid == 0)
 			child(mem, SZ_64K, -1);
 		if (waitpid(pid, &status, 0) != pid || status)
-			_exit(CHILD_PIPE);
+			syscall(SYS_exit_group, CHILD_PIPE);
 		child(mem, SZ_64K, -1);
 	}
 	assert_true(pid > 0);
@@ -163,11 +166,84 @@ static void conf_136_grandchild(void **state)
 	assert_filled(mem, SZ_64K, 1);
 }
 
+/* Announces changes of its own memory as fast as it can. */
+struct changer {
+	unsigned char *mem;
+	bool stop;
+	unsigned int changes;
+	unsigned int failed;
+};
+
+static void *change_all_the_time(void *arg)
+{
+	struct changer *c = arg;
+
+	while (!__atomic_load_n(&c->stop, __ATOMIC_ACQUIRE)) {
+		if (gpusvm_mmap(c->mem, SZ_64K, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+				0) != c->mem ||
+		    gpusvm_madvise(c->mem, SZ_64K, MADV_DONTNEED))
+			c->failed++;
+		__atomic_fetch_add(&c->changes, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/*
+ * Whatever was announced at the moment of the fork is no business of the child,
+ * whose own changes are bare.
+ */
+static void conf_136_fork_during_announced_changes(void **state)
+{
+	struct fake_driver *d = fake_driver_create(NULL);
+	unsigned char *mem = test_map(SZ_64K, SZ_64K);
+	struct changer c = { .mem = test_map(SZ_64K, SZ_64K) };
+	char word[] = "device";
+	pthread_t thread;
+	unsigned int i;
+
+	(void)state;
+	assert_ret(fake_get_pages(d, fake_range_at(d, c.mem, SZ_64K)), 0);
+	test_thread_start(&thread, change_all_the_time, &c);
+	for (i = 0; i < 10; i++) {
+		unsigned int changes;
+		pid_t pid;
+
+		test_fill(mem, SZ_64K, 1);
+		assert_int_equal(fake_access(d, mem + PS, word, 6,
+					     FAKE_ACCESS_WRITE |
+						     FAKE_ACCESS_MIGRATE),
+				 0);
+		pid = fork();
+		if (pid == 0) {
+			if (memcmp(mem + PS, word, 6) ||
+			    mem[0] != test_pattern(0, 1))
+				syscall(SYS_exit_group, CHILD_SAW_OTHER_DATA);
+			if (gpusvm_munmap(c.mem, SZ_64K) ||
+			    gpusvm_madvise(mem, SZ_64K, MADV_DONTNEED) ||
+			    mem[0])
+				syscall(SYS_exit_group, CHILD_WRITE_LOST);
+			syscall(SYS_exit_group, CHILD_FINE);
+		}
+		assert_true(pid > 0);
+		assert_int_equal(wait_for(pid), CHILD_FINE);
+		assert_memory_equal(mem + PS, word, 6);
+		assert_int_equal(mem[0], test_pattern(0, 1));
+		changes = __atomic_load_n(&c.changes, __ATOMIC_ACQUIRE);
+		test_wait_until(__atomic_load_n(&c.changes, __ATOMIC_ACQUIRE) >
+				changes);
+	}
+	__atomic_store_n(&c.stop, true, __ATOMIC_RELEASE);
+	test_thread_join(thread);
+	assert_int_equal(c.failed, 0);
+}
+
 static const struct CMUnitTest tests[] = {
 	conf_test(conf_136_fork_with_device_pages),
 	conf_test(conf_136_clone_with_device_pages),
 	conf_test(conf_136_device_writes_after_fork),
 	conf_test(conf_136_grandchild),
+	conf_test(conf_136_fork_during_announced_changes),
 };
 
 CONF_MAIN(tests)

@@ -9,10 +9,13 @@
  * pattern, by its tag, or zeros.
  *
  * GPUSVM_STRESS_SECONDS: how long (10).
+ * GPUSVM_TEST_HOOKS: if set, changes are announced (gpusvm/hooks.h).
  */
 #include "fake_driver.h"
 
 #include <errno.h>
+#include <gpusvm/hooks.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -75,6 +78,29 @@ static const char *const name[CHANGES] = {
 	[FORK] = "fork",
 	[CLONE] = "clone",
 };
+
+/* The bare calls, or the hooks in their place. */
+struct calls {
+	void *(*mmap)(void *addr, size_t length, int prot, int flags, int fd,
+		      off_t offset);
+	int (*munmap)(void *addr, size_t length);
+	void *(*mremap)(void *addr, size_t old_size, size_t new_size, int flags,
+			void *to);
+	int (*mprotect)(void *addr, size_t length, int prot);
+	int (*madvise)(void *addr, size_t length, int advice);
+};
+
+static void *bare_mremap(void *addr, size_t old_size, size_t new_size,
+			 int flags, void *to)
+{
+	return mremap(addr, old_size, new_size, flags, to);
+}
+
+static const struct calls bare_calls = { mmap, munmap, bare_mremap, mprotect,
+					 madvise };
+static const struct calls hooks = { gpusvm_mmap, gpusvm_munmap, gpusvm_mremap,
+				    gpusvm_mprotect, gpusvm_madvise };
+static const struct calls *call = &bare_calls;
 
 struct stress;
 
@@ -247,7 +273,7 @@ static bool change_device(struct arena *a, unsigned long first, bool write)
 static bool change_dontneed(struct arena *a, unsigned long first,
 			    unsigned long n)
 {
-	if (madvise(page_at(a, first), n * PS, MADV_DONTNEED))
+	if (call->madvise(page_at(a, first), n * PS, MADV_DONTNEED))
 		complain(a, first, DONTNEED, strerror(errno));
 	record(a, first, n, DONTNEED, ZEROS);
 	return true;
@@ -258,18 +284,18 @@ static void map_again(struct arena *a, unsigned long first, unsigned long n,
 		      enum change change)
 {
 	void *at = page_at(a, first);
-	void *mem = mmap(at, n * PS, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
-			 0);
+	void *mem = call->mmap(
+		at, n * PS, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (mem != MAP_FAILED && mem != at)
-		munmap(mem, n * PS);
+		call->munmap(mem, n * PS);
 	record(a, first, n, change, mem == at ? ZEROS : GONE);
 }
 
 static bool change_unmap(struct arena *a, unsigned long first, unsigned long n)
 {
-	if (munmap(page_at(a, first), n * PS)) {
+	if (call->munmap(page_at(a, first), n * PS)) {
 		complain(a, first, UNMAP, strerror(errno));
 		return false;
 	}
@@ -282,8 +308,9 @@ static bool change_unmap(struct arena *a, unsigned long first, unsigned long n)
 static bool change_map_over(struct arena *a, unsigned long first,
 			    unsigned long n, enum change change)
 {
-	if (mmap(page_at(a, first), n * PS, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+	if (call->mmap(page_at(a, first), n * PS, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		       0) == MAP_FAILED)
 		complain(a, first, change, strerror(errno));
 	record(a, first, n, change, ZEROS);
 	return true;
@@ -299,10 +326,10 @@ static bool change_move(struct arena *a, unsigned long first, unsigned long n,
 
 	if ((to < first + n && first < to + n) || is_gone(a, to, n))
 		return false;
-	mem = mremap(page_at(a, first), n * PS, n * PS,
-		     MREMAP_MAYMOVE | MREMAP_FIXED |
-			     (keep ? MREMAP_DONTUNMAP : 0),
-		     page_at(a, to));
+	mem = call->mremap(page_at(a, first), n * PS, n * PS,
+			   MREMAP_MAYMOVE | MREMAP_FIXED |
+				   (keep ? MREMAP_DONTUNMAP : 0),
+			   page_at(a, to));
 	if (mem == MAP_FAILED) {
 		/* Across mappings a part may have moved, or been unmapped. */
 		change_map_over(a, first, n, change);
@@ -321,11 +348,11 @@ static bool change_move(struct arena *a, unsigned long first, unsigned long n,
 static bool change_protect(struct arena *a, unsigned long first,
 			   unsigned long n)
 {
-	if (mprotect(page_at(a, first), n * PS, PROT_READ))
+	if (call->mprotect(page_at(a, first), n * PS, PROT_READ))
 		complain(a, first, PROTECT, strerror(errno));
 	if (test_random_below(2) && !is_right(page_at(a, first), a->tag[first]))
 		complain(a, first, PROTECT, "wrong while protected");
-	if (mprotect(page_at(a, first), n * PS, PROT_READ | PROT_WRITE))
+	if (call->mprotect(page_at(a, first), n * PS, PROT_READ | PROT_WRITE))
 		complain(a, first, PROTECT, strerror(errno));
 	return true;
 }
@@ -419,7 +446,8 @@ static enum change random_change(void)
  */
 static bool is_promised(enum change change)
 {
-	return (gpusvm_mm_features(test_mm) & GPUSVM_FEATURE_MOVE) ||
+	return call == &hooks ||
+	       (gpusvm_mm_features(test_mm) & GPUSVM_FEATURE_MOVE) ||
 	       (change != UNMAP && change != MAP_OVER && change != MOVE &&
 		change != MOVE_AND_KEEP);
 }
@@ -554,6 +582,8 @@ static void stress_changes(void **state)
 	unsigned int i;
 
 	(void)state;
+	if (getenv("GPUSVM_TEST_HOOKS"))
+		call = &hooks;
 	assert_non_null(s);
 	test_cleanup(gpusvm_free, s);
 	area = test_area_reserve(ARENAS * ARENA_SIZE, SZ_2M);

@@ -263,6 +263,34 @@ DEFINE_CALL(int, mprotect, MPROTECT, (unsigned long addr, size_t len, int prot),
 	    (addr, len, prot), addr, len, A(prot))
 DEFINE_CALL(int, madvise, MADVISE, (unsigned long addr, size_t len, int advice),
 	    (addr, len, advice), addr, len, A(advice))
+DEFINE_CALL(long, mremap, MREMAP,
+	    (unsigned long addr, size_t old_len, size_t new_len, int flags,
+	     unsigned long to),
+	    (addr, old_len, new_len, flags, to), addr, old_len, new_len,
+	    A(flags), to)
+DEFINE_CALL(int, pkey_mprotect, PKEY_MPROTECT,
+	    (unsigned long addr, size_t len, int prot, int pkey),
+	    (addr, len, prot, pkey), addr, len, A(prot), A(pkey))
+DEFINE_CALL(int, mlock, MLOCK, (unsigned long addr, size_t len), (addr, len),
+	    addr, len)
+DEFINE_CALL(int, mlock2, MLOCK2,
+	    (unsigned long addr, size_t len, unsigned int flags),
+	    (addr, len, flags), addr, len, flags)
+DEFINE_CALL(int, shmdt, SHMDT, (unsigned long addr), (addr), addr)
+DEFINE_CALL(long, shmat, SHMAT, (int shmid, unsigned long addr, int flags),
+	    (shmid, addr, flags), A(shmid), addr, A(flags))
+DEFINE_CALL(int, shm_size, SHM_SIZE, (int shmid, size_t *size), (shmid, size),
+	    A(shmid), A(size))
+DEFINE_CALL(int, brk, BRK, (void *addr), (addr), A(addr))
+DEFINE_CALL(void *, sbrk, SBRK, (intptr_t increment), (increment), A(increment))
+DEFINE_CALL(int, fallocate, FALLOCATE,
+	    (int fd, int mode, off_t offset, off_t len),
+	    (fd, mode, offset, len), A(fd), A(mode), A(offset), A(len))
+DEFINE_CALL(int, ftruncate, FTRUNCATE, (int fd, off_t len), (fd, len), A(fd),
+	    A(len))
+DEFINE_CALL(int, file_id, FILE_ID,
+	    (int fd, unsigned long *dev, unsigned long *inode),
+	    (fd, dev, inode), A(fd), A(dev), A(inode))
 DEFINE_CALL(ssize_t, process_vm_readv, PROCESS_VM_READV,
 	    (pid_t pid, const struct iovec *local, unsigned long nlocal,
 	     const struct iovec *remote, unsigned long nremote),
@@ -309,7 +337,7 @@ DEFINE_CALL(unsigned long, now_ns, NOW_NS, (void), (), 0)
 DEFINE_CALL(long, thread_cpu_ns, THREAD_CPU_NS, (pid_t tid), (tid), A(tid))
 DEFINE_CALL(int, send_sigbus, SEND_SIGBUS, (pid_t tid, unsigned long addr),
 	    (tid, addr), A(tid), addr)
-DEFINE_REAL(pid_t, getpid, (void), ())
+DEFINE_CALL(pid_t, getpid, GETPID, (void), (), 0)
 DEFINE_REAL(pid_t, gettid, (void), ())
 DEFINE_REAL(unsigned int, ncpus, (void), ())
 DEFINE_REAL(int, futex_wait,
@@ -336,4 +364,24 @@ void gpusvm_sys_nanosleep(long ns)
 
 	if (!answered(FAKE_SYS_NANOSLEEP, args, &ret))
 		fake_sys_real_nanosleep(ns);
+}
+
+void fake_sys_real_block_signals(unsigned long *old);
+void gpusvm_sys_block_signals(unsigned long *old)
+{
+	const unsigned long args[6] = { A(old) };
+	long ret = 0;
+
+	if (!answered(FAKE_SYS_BLOCK_SIGNALS, args, &ret))
+		fake_sys_real_block_signals(old);
+}
+
+void fake_sys_real_restore_signals(const unsigned long *old);
+void gpusvm_sys_restore_signals(const unsigned long *old)
+{
+	const unsigned long args[6] = { A(old) };
+	long ret = 0;
+
+	if (!answered(FAKE_SYS_RESTORE_SIGNALS, args, &ret))
+		fake_sys_real_restore_signals(old);
 }

@@ -39,4 +39,18 @@
 #define gpusvm_sys_now_ns fake_sys_real_now_ns
 #define gpusvm_sys_thread_cpu_ns fake_sys_real_thread_cpu_ns
 #define gpusvm_sys_send_sigbus fake_sys_real_send_sigbus
+#define gpusvm_sys_mremap fake_sys_real_mremap
+#define gpusvm_sys_pkey_mprotect fake_sys_real_pkey_mprotect
+#define gpusvm_sys_mlock fake_sys_real_mlock
+#define gpusvm_sys_mlock2 fake_sys_real_mlock2
+#define gpusvm_sys_shmdt fake_sys_real_shmdt
+#define gpusvm_sys_shmat fake_sys_real_shmat
+#define gpusvm_sys_shm_size fake_sys_real_shm_size
+#define gpusvm_sys_brk fake_sys_real_brk
+#define gpusvm_sys_sbrk fake_sys_real_sbrk
+#define gpusvm_sys_fallocate fake_sys_real_fallocate
+#define gpusvm_sys_ftruncate fake_sys_real_ftruncate
+#define gpusvm_sys_file_id fake_sys_real_file_id
+#define gpusvm_sys_block_signals fake_sys_real_block_signals
+#define gpusvm_sys_restore_signals fake_sys_real_restore_signals
 #include "sys.c"

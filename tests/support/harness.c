@@ -16,7 +16,7 @@
 #include "alloc.h"
 #endif
 
-#define MAX_CLEANUPS 64
+#define MAX_CLEANUPS 128
 
 struct mm_struct *test_mm;
 

@@ -232,6 +232,8 @@ unsigned char *test_map_huge(size_t size);
  */
 void test_munmap(void *addr, size_t size);
 void test_munmap_sync(void *addr, size_t size);
+/* Who changes memory by other calls tells the area that it is in, if any. */
+void test_area_note(const void *addr, size_t size, bool hole);
 /* mremap() to another place in an area, mapped over what was there. */
 void test_mremap(void *addr, size_t size, void *to);
 void test_mremap_sync(void *addr, size_t size, void *to);

@@ -40,6 +40,14 @@ static struct test_area *find_area(const void *addr)
 	return NULL;
 }
 
+void test_area_note(const void *addr, size_t size, bool hole)
+{
+	struct test_area *area = find_area(addr);
+
+	if (area)
+		set_hole(area, addr, size, hole);
+}
+
 struct test_area *test_area_reserve(size_t size, size_t align)
 {
 	struct test_area *area = gpusvm_alloc(sizeof(*area));

@@ -5,6 +5,8 @@
  */
 #include "unit_migration.h"
 
+#include <gpusvm/hooks.h>
+
 #include "events.h"
 
 #define N 8ul
@@ -338,6 +340,59 @@ static void removal_beyond_ours_is_the_programs(void **state)
 	mm->drop = (struct drop){ .end = 0 };
 }
 
+/* ---- Changes that were announced ---- */
+
+struct mm_struct *__wrap_gpusvm_mm_current(void);
+
+struct mm_struct *__wrap_gpusvm_mm_current(void)
+{
+	return mm;
+}
+
+static void event_that_was_announced_is_not_told(void **state)
+{
+	struct source_event event = event_of(SOURCE_UNMAP, FIRST, N);
+	struct applied_event applied;
+	struct gpusvm_change change;
+
+	(void)state;
+	gpusvm_change_begin(&change, MMU_NOTIFY_UNMAP, window(FIRST),
+			    N << PAGE_SHIFT);
+	assert_int_equal(times_told, 1);
+	applied = apply(&event);
+	assert_false(applied.notify);
+	assert_int_equal(mm->pt.npages, 0);
+	gpusvm_event_finish(mm, &applied);
+	gpusvm_change_end(&change, true);
+	assert_told(MMU_NOTIFY_UNMAP, FIRST, N);
+	assert_nothing_on_device();
+	assert_int_equal(mm->stats.events, 1);
+}
+
+/* Nor is its end guessed: gpusvm_change_end() tells it. */
+static void removal_that_was_announced_is_not_noted(void **state)
+{
+	struct source_event event = event_of(SOURCE_REMOVE, FIRST, 2);
+	struct applied_event applied;
+	struct gpusvm_change change;
+
+	(void)state;
+	gpusvm_change_begin(&change, MMU_NOTIFY_CLEAR, window(FIRST),
+			    N << PAGE_SHIFT);
+	applied = apply(&event);
+	gpusvm_event_finish(mm, &applied);
+	assert_int_equal(mm->next_removal, 0);
+	assert_int_equal(mm->pt.npages, N - 2);
+	event = event_of(SOURCE_REMOVE, FIRST + N - 1, 2);
+	applied = apply(&event);
+	assert_true(applied.notify);
+	gpusvm_event_finish(mm, &applied);
+	assert_int_equal(mm->next_removal, 1);
+	gpusvm_change_end(&change, false);
+	assert_int_equal(times_told, 2);
+	assert_int_equal(mm->pt.npages, N - 3);
+}
+
 /* ---- Forks ---- */
 
 static unsigned int closed_fd;
@@ -393,6 +448,8 @@ int main(void)
 		event_test(removal_of_our_own_changes_nothing),
 		event_test(removal_that_may_be_ours_is_told_and_left_to_us),
 		event_test(removal_beyond_ours_is_the_programs),
+		event_test(event_that_was_announced_is_not_told),
+		event_test(removal_that_was_announced_is_not_noted),
 		event_test(fork_serves_child_and_tells_everybody),
 	};
 

@@ -109,6 +109,73 @@ static void event_after_remove_calls_nobody(void **state)
 	assert_int_equal(s.calls, 0);
 }
 
+/* ---- Whether anybody would be told ---- */
+
+static bool concerned(unsigned long first, unsigned long n)
+{
+	return gpusvm_notifiers_concern(&mm.notifiers, BASE + first,
+					BASE + first + n);
+}
+
+static void concern_is_what_overlaps(void **state)
+{
+	struct subscription low, high;
+
+	(void)state;
+	assert_false(gpusvm_notifiers_concern(&mm.notifiers, 0, ~0ul));
+	subscribe(&low, 100, 10);
+	subscribe(&high, 200, 10);
+	assert_false(concerned(0, 100));
+	assert_true(concerned(0, 101));
+	assert_true(concerned(109, 1));
+	assert_false(concerned(110, 90));
+	assert_true(concerned(110, 91));
+	assert_true(concerned(209, 100));
+	assert_false(concerned(210, 100));
+	assert_true(gpusvm_notifiers_concern(&mm.notifiers, 0, ~0ul));
+	assert_int_equal(calls, 0);
+	unsubscribe(&low);
+	assert_false(concerned(100, 10));
+	unsubscribe(&high);
+	assert_false(gpusvm_notifiers_concern(&mm.notifiers, 0, ~0ul));
+}
+
+/* It is not in the tree yet, but has returned to who subscribed. */
+static void concern_counts_who_is_deferred(void **state)
+{
+	struct subscription old, new;
+
+	(void)state;
+	subscribe(&old, 0, 10);
+	start(0, 10);
+	subscribe(&new, 100, 10);
+	assert_true(concerned(100, 10));
+	end(0, 10);
+	assert_true(concerned(100, 10));
+	assert_false(concerned(50, 10));
+	unsubscribe(&old);
+	unsubscribe(&new);
+}
+
+static void bounds_are_all_there_have_been(void **state)
+{
+	unsigned long first, last;
+	struct subscription s;
+
+	(void)state;
+	gpusvm_notifiers_bounds(&mm.notifiers, &first, &last);
+	assert_true(first >= last);
+	subscribe(&s, 100, 10);
+	unsubscribe(&s);
+	subscribe(&s, 300, 50);
+	unsubscribe(&s);
+	subscribe(&s, 200, 10);
+	gpusvm_notifiers_bounds(&mm.notifiers, &first, &last);
+	assert_int_equal(first, BASE + 100);
+	assert_int_equal(last, BASE + 350);
+	unsubscribe(&s);
+}
+
 /* ---- Sequence numbers ---- */
 
 static void fresh_subscription_reads_at_once(void **state)
@@ -263,6 +330,9 @@ int main(void)
 		notifier_test(event_at_the_edges_hits_exactly),
 		notifier_test(event_calls_nested_and_equal_intervals),
 		notifier_test(event_after_remove_calls_nobody),
+		notifier_test(concern_is_what_overlaps),
+		notifier_test(concern_counts_who_is_deferred),
+		notifier_test(bounds_are_all_there_have_been),
 		notifier_test(fresh_subscription_reads_at_once),
 		notifier_test(event_makes_readers_start_again),
 		notifier_test(two_events_have_two_numbers),

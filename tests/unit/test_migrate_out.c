@@ -547,8 +547,29 @@ static void protect_of_zero_page_has_no_data(void **state)
 	assert_true(fake_is_zero(device_memory(1), 1));
 }
 
+/* The thread could not go on. */
+static void own_stack_and_thread_data_are_busy(void **state)
+{
+	unsigned long stack = (unsigned long)__builtin_frame_address(0);
+	unsigned long thread = (unsigned long)pthread_self();
+
+	(void)state;
+	take_device_pages();
+	assert_int_equal(gpusvm_migrate_out_begin(
+				 &m, (stack & PAGE_MASK) - N / 2 * PAGE_SIZE),
+			 -EBUSY);
+	take_device_pages();
+	assert_int_equal(gpusvm_migrate_out_begin(
+				 &m, (thread & PAGE_MASK) - N / 2 * PAGE_SIZE),
+			 -EBUSY);
+	assert_int_equal(fake->count[FAKE_OP_TAKE], 0);
+	assert_int_equal(fake->count[FAKE_OP_TRAP], 0);
+	assert_nothing_on_device();
+}
+
 static const struct CMUnitTest moving[] = {
 	move_test(out_filled_memory_arrives),
+	move_test(own_stack_and_thread_data_are_busy),
 	move_test(out_untouched_memory_has_no_data),
 	move_test(out_half_touched_memory_has_holes),
 	move_test(out_neighbours_stay),

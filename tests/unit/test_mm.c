@@ -134,14 +134,52 @@ static void open_with_bad_arguments_returns_einval(void **state)
 
 	(void)state;
 	assert_int_equal(gpusvm_mm_open(NULL, NULL), -EINVAL);
-	opts.size--;
+	opts.size = sizeof(size_t) - 1;
 	assert_int_equal(gpusvm_mm_open(&mm, &opts), -EINVAL);
 	opts.size = 0;
 	assert_int_equal(gpusvm_mm_open(&mm, &opts), -EINVAL);
 	opts.size = sizeof(opts);
 	opts.technique = GPUSVM_TECHNIQUE_WRITE_PROTECT + 1;
 	assert_int_equal(gpusvm_mm_open(&mm, &opts), -EINVAL);
-	assert_int_equal(log_errors, 3);
+	opts.technique = GPUSVM_TECHNIQUE_AUTO;
+	opts.cpu_fault_bytes = PAGE_SIZE / 2;
+	assert_int_equal(gpusvm_mm_open(&mm, &opts), -EINVAL);
+	opts.cpu_fault_bytes = 3 * PAGE_SIZE;
+	assert_int_equal(gpusvm_mm_open(&mm, &opts), -EINVAL);
+	assert_int_equal(log_errors, 5);
+}
+
+/* Of an older version: what it does not have is the default. */
+static void open_with_fewer_options_takes_those(void **state)
+{
+	struct gpusvm_mm_opts opts = {
+		.size = offsetof(struct gpusvm_mm_opts, cpu_fault_bytes),
+		.technique = GPUSVM_TECHNIQUE_WRITE_PROTECT,
+		.cpu_fault_bytes = 3,
+	};
+	struct mm_struct *mm;
+
+	(void)state;
+	assert_int_equal(gpusvm_mm_open(&mm, &opts), 0);
+	assert_int_equal(mm->technique, GPUSVM_TECHNIQUE_WRITE_PROTECT);
+	assert_int_equal(mm->cpu_fault_bytes, 0);
+	assert_int_equal(gpusvm_mm_close(mm), 0);
+}
+
+/* Of a newer one: only if it does not ask for what is unknown here. */
+static void open_with_more_options_refuses_those_that_are_set(void **state)
+{
+	struct {
+		struct gpusvm_mm_opts known;
+		unsigned long unknown;
+	} opts = { .known.size = sizeof(opts), .unknown = 1 };
+	struct mm_struct *mm;
+
+	(void)state;
+	assert_int_equal(gpusvm_mm_open(&mm, &opts.known), -EINVAL);
+	opts.unknown = 0;
+	assert_int_equal(gpusvm_mm_open(&mm, &opts.known), 0);
+	assert_int_equal(gpusvm_mm_close(mm), 0);
 }
 
 static void open_takes_the_best_technique(void **state)
@@ -593,6 +631,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		mm_test(open_with_bad_arguments_returns_einval),
+		mm_test(open_with_fewer_options_takes_those),
+		mm_test(open_with_more_options_refuses_those_that_are_set),
 		mm_test(open_takes_the_best_technique),
 		mm_test(open_takes_the_technique_asked_for),
 		mm_test(open_that_fails_at_a_step_undoes_the_others),

@@ -5,6 +5,8 @@
  */
 #include "unit_svm.h"
 
+#include <gpusvm/hooks.h>
+
 static unsigned int range_frees;
 static bool no_memory;
 
@@ -108,6 +110,100 @@ static void insert_watches_the_mapping(void **state)
 	assert_true(fake->flags[WINDOW - 1] & FAKE_WATCHED);
 }
 
+/* ---- Changes that were announced ---- */
+
+struct mm_struct *__wrap_gpusvm_mm_current(void);
+
+struct mm_struct *__wrap_gpusvm_mm_current(void)
+{
+	return mm;
+}
+
+static struct gpusvm_change change;
+static unsigned int naps;
+static unsigned int end_at_nap;
+static unsigned long clock_ns;
+
+static bool nap(const unsigned long *args, long *ret)
+{
+	(void)ret;
+	clock_ns += args[0];
+	assert_true(list_empty(&svm->notifier_list));
+	if (++naps == end_at_nap)
+		gpusvm_change_end(&change, false);
+	return true;
+}
+
+static bool tell_time(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = (long)clock_ns;
+	return true;
+}
+
+static bool ignore(struct mmu_interval_notifier *notifier,
+		   const struct mmu_notifier_range *range,
+		   unsigned long cur_seq)
+{
+	(void)range;
+	gpusvm_mmu_interval_set_seq(notifier, cur_seq);
+	return true;
+}
+
+/* Something must be subscribed there for a change to be announced. */
+static void begin_change(struct mmu_interval_notifier *notifier)
+{
+	static const struct mmu_interval_notifier_ops nobody = {
+		.invalidate = ignore,
+	};
+
+	naps = 0;
+	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
+	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	assert_int_equal(gpusvm_mmu_interval_notifier_insert(
+				 notifier, mm, fake_addr(fake, 0), PAGE_SIZE,
+				 &nobody),
+			 0);
+	gpusvm_change_begin(&change, MMU_NOTIFY_CLEAR, window(0), PAGE_SIZE);
+	assert_non_null(change.priv);
+}
+
+static void insert_waits_for_a_change_that_goes_on(void **state)
+{
+	struct mmu_interval_notifier notifier;
+	struct drm_gpusvm_range *range;
+
+	(void)state;
+	begin_change(&notifier);
+	end_at_nap = 5;
+	range = fault_at(0);
+	assert_false(IS_ERR(range));
+	assert_int_equal(naps, 5);
+	/* What was made in vain is gone. */
+	assert_true(range_frees >= 1);
+	gpusvm_mmu_interval_notifier_remove(&notifier);
+}
+
+static void insert_into_a_change_without_end_returns_ebusy(void **state)
+{
+	struct mmu_interval_notifier notifier;
+
+	(void)state;
+	begin_change(&notifier);
+	end_at_nap = 0;
+	assert_int_equal(PTR_ERR(fault_at(0)), -EBUSY);
+	assert_true(naps > 1000);
+	assert_true(list_empty(&svm->notifier_list));
+	gpusvm_change_end(&change, false);
+	/* Elsewhere in the same notifier nothing waits. */
+	naps = 0;
+	gpusvm_change_begin(&change, MMU_NOTIFY_CLEAR, window(0), PAGE_SIZE);
+	assert_false(IS_ERR(fault_at(2 * N)));
+	assert_int_equal(naps, 0);
+	gpusvm_change_end(&change, false);
+	gpusvm_mmu_interval_notifier_remove(&notifier);
+}
+
 static void find_returns_the_first_that_overlaps(void **state)
 {
 	struct drm_gpusvm_range *a = fault_at(0), *b = fault_at(2 * N);
@@ -207,6 +303,8 @@ int main(void)
 		range_test(insert_checks_what_it_is_given),
 		range_test(insert_for_writing_needs_the_right),
 		range_test(insert_watches_the_mapping),
+		range_test(insert_waits_for_a_change_that_goes_on),
+		range_test(insert_into_a_change_without_end_returns_ebusy),
 		range_test(find_returns_the_first_that_overlaps),
 		range_test(remove_frees_when_nobody_refers_to_it),
 		range_test(remove_of_mapped_range_unmaps_it),

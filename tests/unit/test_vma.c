@@ -119,6 +119,40 @@ static void piece_of_every_mapping_is_the_same_both_ways(void **state)
 	}
 }
 
+static void next_is_the_piece_there_or_the_first_above(void **state)
+{
+	unsigned char *mem = map(8, PROT_READ);
+	unsigned long addr = (unsigned long)mem;
+	struct vma vma;
+	unsigned int i;
+
+	(void)state;
+	munmap(mem + 2 * PAGE_SIZE, 3 * PAGE_SIZE);
+	mprotect(mem + 6 * PAGE_SIZE, PAGE_SIZE, PROT_NONE);
+	for (i = 0; i < 2; i++) {
+		if (i && !have_query)
+			break;
+		use_query(i);
+		assert_int_equal(gpusvm_vma_next(&mm, addr + 1, &vma), 0);
+		assert_true(vma.start <= addr);
+		assert_int_equal(vma.end, addr + 2 * PAGE_SIZE);
+		assert_int_equal(gpusvm_vma_next(&mm, vma.end, &vma), 0);
+		assert_int_equal(vma.start, addr + 5 * PAGE_SIZE);
+		assert_int_equal(vma.end, addr + 6 * PAGE_SIZE);
+		assert_true(vma.read && vma.anon);
+		assert_int_equal(gpusvm_vma_next(&mm, vma.end, &vma), 0);
+		assert_int_equal(vma.start, addr + 6 * PAGE_SIZE);
+		assert_false(vma.read);
+		/* Nothing is above; the others look nowhere else. */
+		assert_int_equal(gpusvm_vma_next(&mm, ~0ul - PAGE_SIZE, &vma),
+				 -ENOENT);
+		assert_int_equal(gpusvm_vma_piece(&mm, addr + 2 * PAGE_SIZE,
+						  &vma),
+				 -ENOENT);
+	}
+	munmap(mem, 8 * PAGE_SIZE);
+}
+
 static void piece_of_file_tells_inode_and_offset(void **state)
 {
 	char path[] = "/tmp/gpusvm-unit-vma-XXXXXX";
@@ -423,6 +457,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		vma_test(piece_of_every_mapping_is_the_same_both_ways),
+		vma_test(next_is_the_piece_there_or_the_first_above),
 		vma_test(piece_of_file_tells_inode_and_offset),
 		vma_test(piece_tells_protection_and_kind),
 		vma_test(piece_of_hole_returns_enoent),

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Changes of memory that are announced before they are made: the engine of
+ * the hooks.  gpusvm_change_begin() and _end() are in gpusvm/hooks.h.
+ *
+ * From begin to end the subscribers' section is open, so no device gets at the
+ * pages; no migration to a device enters the interval, and those that were
+ * there are over; and what the source tells of the same change is known to have
+ * been told.
+ */
+#ifndef GPUSVM_MM_CHANGE_H
+#define GPUSVM_MM_CHANGE_H
+
+#include <gpusvm/hooks.h>
+#include <stdbool.h>
+
+struct source_event;
+
+/**
+ * struct change - An interval that is changing; private memory
+ * @next: In the list of the address space, under pt_lock
+ * @range: What subscribers were told
+ * @told: The source told of it, too; under pt_lock
+ * @landed: Other memory was moved there meanwhile; under pt_lock
+ */
+struct change {
+	struct change *next;
+	struct mmu_notifier_range range;
+	bool told;
+	bool landed;
+};
+
+/*
+ * gpusvm_change_end() of an mremap(): what the interval had on devices belongs
+ * to @to now.
+ */
+void gpusvm_change_end_moved(struct gpusvm_change *change, unsigned long to);
+
+/* Whether the source has told of it up to now. */
+bool gpusvm_change_was_told(const struct gpusvm_change *change);
+
+/* The subscribers are told once more, as the kernel does at the end of moves. */
+void gpusvm_change_tell_again(const struct gpusvm_change *change);
+
+/* A new subscription: changes that began before it may not have seen it. */
+void gpusvm_change_subscribed(void);
+
+/*
+ * Wait until the changes of @mm, which is closed, are over, and nobody is about
+ * to look at what gpusvm_mm_current() was.
+ */
+void gpusvm_change_drain(struct mm_struct *mm);
+
+/* In a forked child. */
+void gpusvm_change_forget(struct mm_struct *mm);
+
+/* Whether something in [start, end) is changing; under pt_lock. */
+bool gpusvm_change_overlaps(const struct mm_struct *mm, unsigned long start,
+			    unsigned long end);
+
+/* The same for a caller that holds no lock but may wait for it. */
+bool gpusvm_change_is_near(struct mm_struct *mm, unsigned long start,
+			   unsigned long end);
+
+/* Wait until nothing in [start, end) is changing.  0, or -EBUSY. */
+int gpusvm_change_wait(struct mm_struct *mm, unsigned long start,
+		       unsigned long end);
+
+/*
+ * Device pages were moved to [start, end): what is changing there is not to
+ * take them for what it was announced for; under event_lock.
+ */
+void gpusvm_change_landed(struct mm_struct *mm, unsigned long start,
+			  unsigned long end);
+
+/* Whether the event is of a change that was announced; under event_lock. */
+bool gpusvm_change_expects(struct mm_struct *mm,
+			   const struct source_event *event);
+
+#endif /* GPUSVM_MM_CHANGE_H */

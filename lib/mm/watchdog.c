@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* Faults that wait too long: see watchdog.h. */
+#include "watchdog.h"
+
+#include <gpusvm/gpusvm.h>
+
+#include "compiler.h"
+#include "log.h"
+#include "mm.h"
+#include "sys.h"
+
+void gpusvm_watchdog_init(struct watchdog *watchdog, unsigned long limit_ns)
+{
+	*watchdog = (struct watchdog){ .limit_ns = limit_ns };
+	pthread_mutex_init(&watchdog->lock, NULL);
+}
+
+/* The thread's place, or a free one, or that of who has waited least. */
+static struct watched *find_place(struct watchdog *watchdog, pid_t tid)
+{
+	struct watched *place, *best = watchdog->watched;
+
+	for (place = watchdog->watched; place < watchdog->watched + WATCHED;
+	     place++) {
+		if (place->tid == tid)
+			return place;
+		if (best->tid &&
+		    (!place->tid || place->since_ns > best->since_ns))
+			best = place;
+	}
+	return best;
+}
+
+static const char *reason(enum fault_wait why)
+{
+	switch (why) {
+	case WAIT_MIGRATION:
+		return "its allocation is being migrated";
+	case WAIT_PAGE:
+		return "the driver holds the page";
+	default:
+		return "a timeslice runs";
+	}
+}
+
+/* True if the thread has waited too long by now, the first time. */
+static bool note(struct watchdog *watchdog, pid_t tid, unsigned long addr,
+		 unsigned long now_ns, unsigned long *since_ns)
+{
+	struct watched *place = find_place(watchdog, tid);
+
+	if (place->tid != tid || place->addr != addr)
+		*place = (struct watched){
+			.tid = tid,
+			.addr = addr,
+			.since_ns = now_ns,
+		};
+	*since_ns = place->since_ns;
+	if (!watchdog->check_ns)
+		WRITE_ONCE(watchdog->check_ns, now_ns + watchdog->limit_ns);
+	if (place->reported || now_ns - place->since_ns < watchdog->limit_ns)
+		return false;
+	place->reported = true;
+	return true;
+}
+
+bool gpusvm_watchdog_waits(struct mm_struct *mm, pid_t tid, unsigned long addr,
+			   enum fault_wait why, pid_t holder)
+{
+	struct watchdog *watchdog = &mm->watchdog;
+	unsigned long since_ns, now_ns = gpusvm_sys_now_ns();
+	bool late;
+
+	if (tid && tid == holder) {
+		log_error("CPU fault at %#lx: thread %d itself migrates that "
+			  "memory; keep its stack and what callbacks touch off "
+			  "the devices (gpusvm_exclude())",
+			  addr, (int)tid);
+		return false;
+	}
+	if (!watchdog->limit_ns || !tid)
+		return true;
+	pthread_mutex_lock(&watchdog->lock);
+	late = note(watchdog, tid, addr, now_ns, &since_ns);
+	pthread_mutex_unlock(&watchdog->lock);
+	if (late)
+		log_warning("CPU fault at %#lx: thread %d has waited for %lu "
+			    "ms: %s (thread %d)",
+			    addr, (int)tid, (now_ns - since_ns) / 1000000,
+			    reason(why), (int)holder);
+	return true;
+}
+
+void gpusvm_watchdog_served(struct mm_struct *mm, unsigned long start,
+			    unsigned long end)
+{
+	struct watchdog *watchdog = &mm->watchdog;
+	struct watched *place;
+
+	if (!gpusvm_watchdog_check_ns(mm))
+		return;
+	pthread_mutex_lock(&watchdog->lock);
+	for (place = watchdog->watched; place < watchdog->watched + WATCHED;
+	     place++)
+		if (place->addr >= start && place->addr < end)
+			place->tid = 0;
+	pthread_mutex_unlock(&watchdog->lock);
+}
+
+unsigned long gpusvm_watchdog_check_ns(struct mm_struct *mm)
+{
+	return READ_ONCE(mm->watchdog.check_ns);
+}
+
+/* Who still waits will say so, and be looked at again after the limit. */
+void gpusvm_watchdog_checked(struct mm_struct *mm)
+{
+	struct watchdog *watchdog = &mm->watchdog;
+
+	pthread_mutex_lock(&watchdog->lock);
+	WRITE_ONCE(watchdog->check_ns, 0);
+	pthread_mutex_unlock(&watchdog->lock);
+}
