@@ -3,9 +3,11 @@
 #
 # Install the build into a temporary root and use it the way a program outside
 # of the tree does: with what pkg-config says and nothing else; C and C++,
-# shared and static, in both spellings.  Also the example in README.md.
+# shared and static, in both spellings.  Also the example in README.md, and the
+# installed tools.
 #
 # usage: consumer.sh SOURCE_ROOT BUILD_ROOT PREFIX LIBDIR INCLUDEDIR VERSION
+#        [PROGRAM MAN_PAGE]...
 # environment: CC, CXX (empty if there is none), CFLAGS
 set -u
 
@@ -15,6 +17,7 @@ prefix=$3
 libdir=$4
 includedir=$5
 version=$6
+shift 6
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -50,22 +53,38 @@ pkg() {
         pkg-config "$@"
 }
 
+# expected_files FILE...: of the library, and FILE.
 expected_files() {
     (cd "$source_root/include" && find . -name '*.h') |
         sed "s|^\.|$includedir/libgpusvm|"
     echo "$includedir/libgpusvm/gpusvm/version.h"
     for name in libgpusvm.so libgpusvm.so.0 "libgpusvm.so.$version" \
-        libgpusvm.a pkgconfig/libgpusvm.pc pkgconfig/libgpusvm-linux.pc; do
+        libgpusvm.a \
+        pkgconfig/libgpusvm.pc pkgconfig/libgpusvm-linux.pc; do
         echo "$libdir/$name"
+    done
+    for name; do
+        absolute "$name"
     done
 }
 
 check_installed_files() {
-    expected_files | LC_ALL=C sort >"$work/expected"
+    expected_files "$@" | LC_ALL=C sort >"$work/expected"
     (cd "$root" && find . ! -type d) | sed 's|^\.||' |
         LC_ALL=C sort >"$work/found"
     diff "$work/expected" "$work/found" ||
         fail "what is installed (>) is not what is meant to be (<)"
+}
+
+# Tools, as installed, find the library and know their version.
+check_tools() {
+    while [ $# -ge 2 ]; do
+        said=$(LD_LIBRARY_PATH=$root$libdir timeout -k 5 "$seconds" \
+            "$root$(absolute "$1")" --version)
+        [ "$said" = "$(basename "$1") $version" ] ||
+            fail "$1 --version says: $said"
+        shift 2
+    done
 }
 
 check_soname() {
@@ -133,7 +152,8 @@ DESTDIR=$root meson install -C "$build_root" --no-rebuild --quiet \
     fail "meson install"
     exit 1
 }
-check_installed_files
+check_installed_files "$@"
+check_tools "$@"
 check_soname
 
 # The linker takes the static library where it finds no other.
