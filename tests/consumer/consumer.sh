@@ -59,7 +59,7 @@ expected_files() {
         sed "s|^\.|$includedir/libgpusvm|"
     echo "$includedir/libgpusvm/gpusvm/version.h"
     for name in libgpusvm.so libgpusvm.so.0 "libgpusvm.so.$version" \
-        libgpusvm.a \
+        libgpusvm-preload.so libgpusvm.a \
         pkgconfig/libgpusvm.pc pkgconfig/libgpusvm-linux.pc; do
         echo "$libdir/$name"
     done

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A program of the system says the same alone, with libgpusvm-preload.so, and
+with a runtime besides that takes an interest in all its memory.
+
+usage: real.py SANITIZERS PRELOAD RUNTIME compileall|git|sqlite3|redis
+"""
+import hashlib
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+
+SECONDS = 100
+PACKAGES = ('json', 'email', 'logging')
+
+
+def skip(reason):
+    print(f'skip: {reason}')
+    sys.exit(77)
+
+
+def run(*command, cwd, env, stdin=None):
+    """Output and status of a command, the same wherever it runs."""
+    done = subprocess.run(command, cwd=cwd, env=env, input=stdin,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=SECONDS, check=False)
+    return f'status {done.returncode}\n'.encode() + done.stdout
+
+
+def tree(folder, pattern):
+    """The contents of the files in a folder."""
+    return b''.join(
+        f'{path.relative_to(folder)} '
+        f'{hashlib.sha256(path.read_bytes()).hexdigest()}\n'.encode()
+        for path in sorted(folder.rglob(pattern)))
+
+
+def compileall(folder, env):
+    library = pathlib.Path(sysconfig.get_path('stdlib'))
+    for package in PACKAGES:
+        shutil.copytree(library / package, folder / package,
+                        ignore=shutil.ignore_patterns('__pycache__', 'test'))
+    # With a process of its own per core, too.
+    output = run(sys.executable, '-B', '-m', 'compileall', '-q', '-j', '2',
+                 '--invalidation-mode', 'unchecked-hash', '.', cwd=folder,
+                 env=env)
+    return output + tree(folder, '*.pyc')
+
+
+def git(folder, env):
+    env = {**env, 'HOME': str(folder), 'GIT_CONFIG_NOSYSTEM': '1',
+           'GIT_PAGER': 'cat'}
+    for who in ('AUTHOR', 'COMMITTER'):
+        env[f'GIT_{who}_NAME'] = 'nobody'
+        env[f'GIT_{who}_EMAIL'] = 'nobody@localhost'
+        env[f'GIT_{who}_DATE'] = '2000-01-01T00:00:00Z'
+    output = run('git', 'init', '-q', '-b', 'main', '.', cwd=folder, env=env)
+    for i in range(4):
+        for j in range(25):
+            text = '\n'.join(str(k * (i + 1) * (j + 1)) for k in range(200))
+            (folder / f'file{j}').write_text(text)
+        output += run('git', 'add', '.', cwd=folder, env=env)
+        output += run('git', 'commit', '-q', '-m', f'commit {i}', cwd=folder,
+                      env=env)
+    for words in ('gc -q', 'fsck --full --no-progress', 'log --stat',
+                  'rev-parse HEAD', 'diff HEAD~2'):
+        output += run('git', *words.split(), cwd=folder, env=env)
+    return output
+
+
+SQL = b'''
+PRAGMA mmap_size = 8388608;
+PRAGMA page_size = 4096;
+CREATE TABLE t(id INTEGER PRIMARY KEY, word TEXT, number INTEGER);
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
+INSERT INTO t SELECT i, printf('word %d', i * 7919 % 40009), i % 97 FROM n;
+CREATE INDEX by_word ON t(word);
+UPDATE t SET number = number + 1 WHERE id % 3 = 0;
+DELETE FROM t WHERE id % 5 = 0;
+SELECT count(*), sum(number), max(word) FROM t;
+SELECT number, count(*) FROM t GROUP BY number ORDER BY 2 DESC, 1 LIMIT 5;
+VACUUM;
+PRAGMA integrity_check;
+'''
+
+
+def sqlite3(folder, env):
+    output = run('sqlite3', 'test.db', cwd=folder, env=env, stdin=SQL)
+    return output + run('sqlite3', 'test.db',
+                        'SELECT group_concat(word) FROM t;', cwd=folder,
+                        env=env)
+
+
+def redis(folder, env):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = str(probe.getsockname()[1])
+    with subprocess.Popen(
+            ('redis-server', '--port', port, '--save', '', '--loglevel',
+             'warning'), cwd=folder, env=env, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT) as server:
+        try:
+            # Waits until the server answers, at most so long.
+            output = run('redis-cli', '-p', port, 'PING', cwd=folder, env=env)
+            run('redis-benchmark', '-p', port, '-q', '-n', '2000', '-t',
+                'set,get,lpush,lrange_100', cwd=folder, env=env)
+            # A fork of the server, and what it has afterwards.
+            for words in ('SET key value', 'BGSAVE', 'GET key', 'DBSIZE',
+                          'MEMORY PURGE'):
+                output += run('redis-cli', '-p', port, *words.split(),
+                              cwd=folder, env=env)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(SECONDS)
+    return output + f'server {server.returncode}\n'.encode()
+
+
+PROGRAMS = {
+    'compileall': (compileall, ()),
+    'git': (git, ('git',)),
+    'sqlite3': (sqlite3, ('sqlite3',)),
+    'redis': (redis, ('redis-server', 'redis-cli', 'redis-benchmark')),
+}
+
+
+def main():
+    sanitizers, preload, runtime, name = sys.argv[1:]
+    if sanitizers != 'none':
+        skip(f'built with the {sanitizers} sanitizer')
+    function, needed = PROGRAMS[name]
+    for program in needed:
+        if not shutil.which(program):
+            skip(f'{program} is missing')
+
+    plain = {key: value for key, value in os.environ.items()
+             if key != 'LD_PRELOAD'}
+    environments = (
+        ('alone', plain),
+        ('preloaded', {**plain, 'LD_PRELOAD': preload}),
+        ('mirrored', {**plain, 'LD_PRELOAD': f'{preload}:{runtime}',
+                      'RUNTIME_AUTO': '1'}),
+    )
+    outputs = {}
+    for how, env in environments:
+        # The same path each time: some write it into what they write.
+        with tempfile.TemporaryDirectory(prefix='gpusvm-') as top:
+            folder = pathlib.Path(top) / 'work'
+            folder.mkdir()
+            outputs[how] = function(folder, env).replace(top.encode(), b'TOP')
+        print(f'{how}: {len(outputs[how])} bytes')
+    failed = b'status 0' not in outputs['alone']
+    for how, output in outputs.items():
+        if output != outputs['alone']:
+            failed = True
+            lines = set(output.splitlines()) - set(
+                outputs['alone'].splitlines())
+            print(f'{how} is different:')
+            for line in sorted(lines)[:10]:
+                print(f'  {line[:300]!r}')
+    return failed
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Run a program with or without libgpusvm-preload.so.
+
+usage: run.py SANITIZERS PRELOAD|- PROGRAM [ARGUMENT...]
+
+Sanitizers put their own functions in the place of libc's and want to be loaded
+first, so the tests are skipped with them.
+"""
+import os
+import subprocess
+import sys
+
+
+def main():
+    sanitizers, preload, *command = sys.argv[1:]
+    if preload != '-':
+        if sanitizers != 'none':
+            print(f'skip: built with the {sanitizers} sanitizer')
+            return 77
+        os.environ['LD_PRELOAD'] = preload
+    sys.stdout.flush()
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == '__main__':
+    sys.exit(main())
