@@ -290,6 +290,14 @@ static int look_up(struct mm_struct *mm, struct job *job)
 		job->zone_device_data = page->zone_device_data;
 		job->ops->get(job->zone_device_data);
 		result = 1;
+	} else if (page->migration->copying &&
+		   page->migration->tid == fault->tid) {
+		/*
+		 * It found a page that is not there any more; an event that
+		 * nobody has read yet tells why.  It will give up.
+		 */
+		page->migration->disturbed = true;
+		result = serve_absent(mm, fault);
 	} else {
 		/* Who migrates it wakes the thread afterwards. */
 		moving = true;

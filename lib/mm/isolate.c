@@ -167,6 +167,15 @@ static int copy_data(struct migration *m)
 	return err;
 }
 
+static void set_copying(struct migration *m, bool on)
+{
+	pthread_mutex_lock(&m->mm->pt_lock);
+	m->copying = on;
+	if (on)
+		m->disturbed = false;
+	pthread_mutex_unlock(&m->mm->pt_lock);
+}
+
 int gpusvm_isolate_copy(struct migration *m)
 {
 	unsigned char state[SCAN_BATCH];
@@ -184,8 +193,13 @@ int gpusvm_isolate_copy(struct migration *m)
 			break;
 		note_data(m, first, state, n);
 	}
-	if (!err)
+	if (!err) {
+		set_copying(m, true);
 		err = copy_data(m);
+		set_copying(m, false);
+	}
+	if (m->disturbed)
+		err = -EBUSY;
 	if (err)
 		gpusvm_staging_put(m->mm, m->run);
 	return err ? -EBUSY : 0;

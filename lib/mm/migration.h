@@ -46,6 +46,8 @@ struct page;
  *	program's
  * @start: Where the pages were taken from
  * @tid: Who takes them
+ * @copying: They are being copied from where they are; under pt_lock
+ * @disturbed: A page was not there any more; under pt_lock
  */
 struct migration {
 	struct mm_struct *mm;
@@ -61,6 +63,8 @@ struct migration {
 	bool own_told;
 	unsigned long start;
 	pid_t tid;
+	bool copying;
+	bool disturbed;
 };
 
 /*

@@ -373,6 +373,69 @@ static void fault_on_migrating_page_waits(void **state)
 	unit_wait_until(was_woken(FIRST));
 }
 
+/* The thread that faults is the one that takes the page to the device. */
+static void set_migration(bool copying)
+{
+	struct page *page;
+
+	pthread_mutex_lock(&mm->pt_lock);
+	page = gpusvm_devpt_get(&mm->pt, fake_addr(fake, FIRST));
+	page->migration = &m;
+	m.to_device = true;
+	m.copying = copying;
+	m.tid = 4711;
+	fake->flags[FIRST] = FAKE_TRAPPED;
+	pthread_mutex_unlock(&mm->pt_lock);
+}
+
+static void unset_migration(void)
+{
+	pthread_mutex_lock(&mm->pt_lock);
+	gpusvm_devpt_get(&mm->pt, fake_addr(fake, FIRST))->migration = NULL;
+	m.copying = false;
+	m.tid = 0;
+	pthread_mutex_unlock(&mm->pt_lock);
+}
+
+static bool is_disturbed(void)
+{
+	bool disturbed;
+
+	pthread_mutex_lock(&mm->pt_lock);
+	disturbed = m.disturbed;
+	pthread_mutex_unlock(&mm->pt_lock);
+	return disturbed;
+}
+
+/* It would wait for itself; what it copies has been dropped or replaced. */
+static void fault_of_who_copies_the_page_gets_zeros(void **state)
+{
+	(void)state;
+	fake_sys_hook(FAKE_SYS_SEND_SIGBUS, note_sigbus);
+	__atomic_store_n(&sigbus_tid, 0, __ATOMIC_RELAXED);
+	set_migration(true);
+	push_fault(FIRST, false, false);
+	unit_wait_until(fake_present(fake_addr(fake, FIRST)));
+	unit_wait_until(is_disturbed());
+	assert_int_equal(__atomic_load_n(&sigbus_tid, __ATOMIC_RELAXED), 0);
+	unset_migration();
+}
+
+/* A driver that touches what it moves. */
+static void fault_of_who_migrates_the_page_raises_sigbus(void **state)
+{
+	(void)state;
+	fake_sys_hook(FAKE_SYS_SEND_SIGBUS, note_sigbus);
+	__atomic_store_n(&sigbus_tid, 0, __ATOMIC_RELAXED);
+	set_migration(false);
+	push_fault(FIRST, false, false);
+	unit_wait_until(__atomic_load_n(&sigbus_tid, __ATOMIC_ACQUIRE));
+	assert_int_equal(sigbus_tid, 4711);
+	assert_int_equal(sigbus_addr, fake_addr(fake, FIRST));
+	assert_false(is_disturbed());
+	unset_migration();
+}
+
 /* ---- Many ---- */
 
 static void events_beyond_a_batch_are_all_acted_on(void **state)
@@ -525,6 +588,8 @@ int main(void)
 		handler_test(fault_in_timeslice_wakes_everybody_in_time),
 		handler_test(fault_that_cannot_be_served_raises_sigbus),
 		handler_test(fault_on_migrating_page_waits),
+		handler_test(fault_of_who_copies_the_page_gets_zeros),
+		handler_test(fault_of_who_migrates_the_page_raises_sigbus),
 		handler_test(events_beyond_a_batch_are_all_acted_on),
 		handler_test(waiting_callbacks_leave_one_thread_to_serve),
 		handler_test(stop_does_what_is_left),
