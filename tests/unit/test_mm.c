@@ -614,7 +614,6 @@ static void sync_reads_what_there_is(void **state)
 	struct mm_struct *mm = open_default();
 
 	(void)state;
-	fake->ncalls = 0;
 	gpusvm_down_write(&mm->event_lock);
 	fake_source_unmap(fake, 0, 4);
 	gpusvm_up_write(&mm->event_lock);
