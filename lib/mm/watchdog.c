@@ -9,6 +9,9 @@
 #include "mm.h"
 #include "sys.h"
 
+/* After that a thread that waits for itself is believed to. */
+#define ITSELF_NS (200ul * 1000 * 1000)
+
 void gpusvm_watchdog_init(struct watchdog *watchdog, unsigned long limit_ns)
 {
 	*watchdog = (struct watchdog){ .limit_ns = limit_ns };
@@ -49,12 +52,15 @@ static bool note(struct watchdog *watchdog, pid_t tid, unsigned long addr,
 {
 	struct watched *place = find_place(watchdog, tid);
 
-	if (place->tid != tid || place->addr != addr)
+	/* Who has not asked for so long was served, and this is a new fault. */
+	if (place->tid != tid || place->addr != addr ||
+	    now_ns - place->seen_ns > 2 * max(watchdog->limit_ns, ITSELF_NS))
 		*place = (struct watched){
 			.tid = tid,
 			.addr = addr,
 			.since_ns = now_ns,
 		};
+	place->seen_ns = now_ns;
 	*since_ns = place->since_ns;
 	if (!watchdog->check_ns)
 		WRITE_ONCE(watchdog->check_ns, now_ns + watchdog->limit_ns);
@@ -69,20 +75,25 @@ bool gpusvm_watchdog_waits(struct mm_struct *mm, pid_t tid, unsigned long addr,
 {
 	struct watchdog *watchdog = &mm->watchdog;
 	unsigned long since_ns, now_ns = gpusvm_sys_now_ns();
-	bool late;
+	bool late, itself = tid == holder;
 
-	if (tid && tid == holder) {
+	if ((!watchdog->limit_ns && !itself) || !tid)
+		return true;
+	pthread_mutex_lock(&watchdog->lock);
+	late = note(watchdog, tid, addr, now_ns, &since_ns);
+	/* The message may be an old one, of a fault that was served since. */
+	if (itself)
+		WRITE_ONCE(watchdog->check_ns, now_ns + ITSELF_NS);
+	pthread_mutex_unlock(&watchdog->lock);
+	if (itself) {
+		if (now_ns - since_ns < ITSELF_NS)
+			return true;
 		log_error("CPU fault at %#lx: thread %d itself migrates that "
 			  "memory; keep its stack and what callbacks touch off "
 			  "the devices (gpusvm_exclude())",
 			  addr, (int)tid);
 		return false;
 	}
-	if (!watchdog->limit_ns || !tid)
-		return true;
-	pthread_mutex_lock(&watchdog->lock);
-	late = note(watchdog, tid, addr, now_ns, &since_ns);
-	pthread_mutex_unlock(&watchdog->lock);
 	if (late)
 		log_warning("CPU fault at %#lx: thread %d has waited for %lu "
 			    "ms: %s (thread %d)",

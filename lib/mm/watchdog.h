@@ -22,12 +22,14 @@
  * @tid: The thread; 0 if this place is free
  * @addr: The page
  * @since_ns: When it was first found waiting there
+ * @seen_ns: And last
  * @reported: It has been
  */
 struct watched {
 	pid_t tid;
 	unsigned long addr;
 	unsigned long since_ns;
+	unsigned long seen_ns;
 	bool reported;
 };
 

@@ -14,6 +14,7 @@
 #include "page_size.h"
 
 #define LIMIT_NS 1000000ul
+#define ITSELF_NS 200000000ul
 #define ADDR 0x100000ul
 #define THREAD 11
 #define OTHER 12
@@ -124,17 +125,37 @@ static void served_fault_is_forgotten(void **state)
 	assert_int_equal(nlines, 1);
 }
 
+static bool waits_for_itself(void)
+{
+	return gpusvm_watchdog_waits(&mm, THREAD, ADDR, WAIT_MIGRATION, THREAD);
+}
+
 static void fault_that_waits_for_itself_is_an_error(void **state)
 {
 	(void)state;
-	assert_false(gpusvm_watchdog_waits(&mm, THREAD, ADDR, WAIT_MIGRATION,
-					   THREAD));
+	/* Perhaps an old message. */
+	assert_true(waits_for_itself());
+	assert_int_equal(gpusvm_watchdog_check_ns(&mm), now_ns + ITSELF_NS);
+	now_ns += ITSELF_NS - 1;
+	assert_true(waits_for_itself());
+	assert_int_equal(nlines, 0);
+	now_ns++;
+	assert_false(waits_for_itself());
 	assert_int_equal(nlines, 1);
 	assert_int_equal(line_level, GPUSVM_LOG_ERROR);
 	assert_non_null(strstr(line, "thread 11 itself"));
 	/* Sources that do not tell who faulted. */
 	assert_true(gpusvm_watchdog_waits(&mm, 0, ADDR, WAIT_MIGRATION, 0));
 	assert_int_equal(nlines, 1);
+}
+
+static void old_messages_far_apart_are_not_one_fault(void **state)
+{
+	(void)state;
+	assert_true(waits_for_itself());
+	now_ns += 3 * ITSELF_NS;
+	assert_true(waits_for_itself());
+	assert_int_equal(nlines, 0);
 }
 
 static void check_is_due_after_the_limit(void **state)
@@ -161,8 +182,9 @@ static void without_a_limit_only_oneself_is_reported(void **state)
 	wait_for_migration(THREAD, ADDR);
 	assert_int_equal(nlines, 0);
 	assert_int_equal(gpusvm_watchdog_check_ns(&mm), 0);
-	assert_false(gpusvm_watchdog_waits(&mm, THREAD, ADDR, WAIT_MIGRATION,
-					   THREAD));
+	assert_true(waits_for_itself());
+	now_ns += ITSELF_NS;
+	assert_false(waits_for_itself());
 	assert_int_equal(nlines, 1);
 }
 
@@ -192,6 +214,7 @@ int main(void)
 		watchdog_test(another_address_starts_anew),
 		watchdog_test(served_fault_is_forgotten),
 		watchdog_test(fault_that_waits_for_itself_is_an_error),
+		watchdog_test(old_messages_far_apart_are_not_one_fault),
 		watchdog_test(check_is_due_after_the_limit),
 		watchdog_test(without_a_limit_only_oneself_is_reported),
 		watchdog_test(table_keeps_who_waits_longest),
