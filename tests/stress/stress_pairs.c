@@ -318,13 +318,14 @@ static void stress_pairs(void **state)
 		.num_chunks = 2,
 		.devmem_bytes = 4 * SIZE,
 	};
-	struct pair *p = gpusvm_alloc(sizeof(*p));
+	struct pair *p;
 	unsigned long a, b, ms = test_stress_ms(6) / 28;
 	struct test_area *area;
 
 	(void)state;
 	if (test_others_map())
 		test_skip("a sanitizer maps memory into the holes");
+	p = gpusvm_alloc(sizeof(*p));
 	assert_non_null(p);
 	test_cleanup(gpusvm_free, p);
 	area = test_area_reserve(2 * SIZE, SZ_2M);
