@@ -233,6 +233,17 @@ void fake_source_remap(struct fake_source *fake, unsigned long first,
 	push_range(fake, SOURCE_REMAP, first, n, fake_addr(fake, to));
 }
 
+/* Whether memory is changing; a fault that nobody has read changes nothing. */
+static bool is_changing(const struct fake_source *fake)
+{
+	unsigned int i;
+
+	for (i = 0; i < fake->nevents; i++)
+		if (fake->events[i].type != SOURCE_FAULT)
+			return true;
+	return false;
+}
+
 /* ---- Operations ---- */
 
 static void fake_close(struct source *source)
@@ -300,7 +311,7 @@ static int fake_settled(struct source *source)
 	unsigned long len = 0;
 	long err = begin(fake, FAKE_OP_SETTLED, 0, &len, 0);
 
-	return err ? (int)err : fake->nevents ? -EAGAIN : 0;
+	return err ? (int)err : is_changing(fake) ? -EAGAIN : 0;
 }
 
 static int fake_wake(struct source *source, unsigned long start,
@@ -316,7 +327,7 @@ static long check_place(struct fake_source *fake, unsigned long addr)
 {
 	unsigned char *flags = flags_at(fake, addr);
 
-	if (fake->nevents)
+	if (is_changing(fake))
 		return -EAGAIN;
 	if (!flags || (*flags & FAKE_UNMAPPED) || !(*flags & FAKE_TRAPPED))
 		return -ENOENT;
@@ -344,7 +355,7 @@ static int fake_protect(struct source *source, unsigned long start,
 	long err = begin(fake, FAKE_OP_PROTECT, start, &len, on);
 	unsigned char *flags;
 
-	if (!err && fake->nevents)
+	if (!err && is_changing(fake))
 		err = -EAGAIN;
 	for (addr = start; addr < end && !err; addr += PAGE_SIZE) {
 		flags = flags_at(fake, addr);

@@ -7,7 +7,7 @@
  * page table of the process has it, so scans and copies see the truth; what
  * the kernel would know besides (trapped, write-protected, no mapping) is a
  * byte per page.  The operations then do to the pages what userfaultfd would,
- * and return what it would: -EAGAIN while there are events to be read, -EEXIST
+ * and return what it would: -EAGAIN while there are changes to be read, -EEXIST
  * for a page that is present, -ENOENT for one without a mapping or a trap,
  * partial results.  A plan injects any other result into any call.
  *
