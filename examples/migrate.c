@@ -450,8 +450,9 @@ static void describe(const struct device_state *dev, const struct settings *s)
 	printf("%zu KiB to node %d%s and back, %u rounds, pages taken by %s\n",
 	       s->size >> 10, info.node, info.emulated ? " (emulated)" : "",
 	       s->rounds,
-	       features & GPUSVM_FEATURE_MOVE ? "UFFDIO_MOVE"
-					      : "write protection");
+	       features & GPUSVM_FEATURE_MOVE	       ? "UFFDIO_MOVE"
+	       : features & GPUSVM_FEATURE_USERFAULTFD ? "write protection"
+						       : "mremap()");
 }
 
 /* The library's messages; maybe from its fault handler, so without stdio. */

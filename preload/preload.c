@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libgpusvm-preload.so: libc's calls that change memory, in a program that was
- * not written for libgpusvm, with the hooks of gpusvm/hooks.h in front.
+ * libgpusvm-preload.so: libc's calls that change memory, or the handler of
+ * SIGSEGV, in a program that was not written for libgpusvm, with the hooks of
+ * gpusvm/hooks.h in front.
  *
  *	LD_PRELOAD=libgpusvm-preload.so program
  *
@@ -19,6 +20,7 @@
 #include <fcntl.h>
 #include <gpusvm/gpusvm.h>
 #include <gpusvm/hooks.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -36,6 +38,9 @@
 static int (*next_brk)(void *addr);
 static void *(*next_sbrk)(intptr_t increment);
 static long (*next_syscall)(long number, ...);
+static int (*next_sigaction)(int signum, const struct sigaction *action,
+			     struct sigaction *old);
+static sighandler_t (*next_signal)(int signum, sighandler_t handler);
 
 /*
  * At start-up, when there is one thread: dlsym() is not for signal handlers.
@@ -46,6 +51,8 @@ __attribute__((constructor(101))) static void find_all(void)
 	*(void **)&next_brk = dlsym(RTLD_NEXT, "brk");
 	*(void **)&next_sbrk = dlsym(RTLD_NEXT, "sbrk");
 	*(void **)&next_syscall = dlsym(RTLD_NEXT, "syscall");
+	*(void **)&next_sigaction = dlsym(RTLD_NEXT, "sigaction");
+	*(void **)&next_signal = dlsym(RTLD_NEXT, "signal");
 }
 
 #define NEXT(function)                \
@@ -210,6 +217,30 @@ EXPORT long move_pages(int pid, unsigned long count, void **pages,
 		       const int *nodes, int *status, int flags)
 {
 	return gpusvm_move_pages(pid, count, pages, nodes, status, flags);
+}
+
+/* ---- The handler of SIGSEGV ---- */
+
+EXPORT int sigaction(int signum, const struct sigaction *action,
+		     struct sigaction *old)
+{
+	if (signum == SIGSEGV)
+		return gpusvm_sigaction(signum, action, old);
+	return NEXT(sigaction)(signum, action, old);
+}
+
+/* As glibc has it: the handler stays, and calls that it interrupts go on. */
+EXPORT sighandler_t signal(int signum, sighandler_t handler)
+{
+	struct sigaction action = { .sa_handler = handler,
+				    .sa_flags = SA_RESTART };
+	struct sigaction old;
+
+	if (signum != SIGSEGV)
+		return NEXT(signal)(signum, handler);
+	sigaddset(&action.sa_mask, signum);
+	return gpusvm_sigaction(signum, &action, &old) ? SIG_ERR
+						       : old.sa_handler;
 }
 
 /* ---- The same by number ---- */

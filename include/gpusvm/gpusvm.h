@@ -31,6 +31,30 @@ enum gpusvm_technique {
 };
 
 /**
+ * enum gpusvm_source - What tells of CPU faults and of changes of memory
+ * @GPUSVM_SOURCE_AUTO: What the environment variable GPUSVM_SOURCE says
+ *	(userfaultfd, user, mprotect or manual); without it the first that works
+ *	of userfaultfd, userfaultfd for user mode only, and mprotect
+ * @GPUSVM_SOURCE_USERFAULTFD: userfaultfd with everything, for which a process
+ *	needs a privilege on most machines
+ * @GPUSVM_SOURCE_USERFAULTFD_USER: userfaultfd for user mode only, for which it
+ *	needs none: system calls on device-resident memory give EFAULT
+ * @GPUSVM_SOURCE_MPROTECT: What is on a device is made inaccessible, and a
+ *	handler of SIGSEGV brings it home.  System calls on it give EFAULT, and
+ *	changes of memory are noticed only if they are announced (gpusvm/hooks.h,
+ *	libgpusvm-preload.so); threads that touch it must not block SIGSEGV
+ * @GPUSVM_SOURCE_MANUAL: The same without the handler: gpusvm_populate() brings
+ *	memory home, and who touches it before gets a SIGSEGV
+ */
+enum gpusvm_source {
+	GPUSVM_SOURCE_AUTO,
+	GPUSVM_SOURCE_USERFAULTFD,
+	GPUSVM_SOURCE_USERFAULTFD_USER,
+	GPUSVM_SOURCE_MPROTECT,
+	GPUSVM_SOURCE_MANUAL,
+};
+
+/**
  * struct gpusvm_mm_opts - Options of gpusvm_mm_open()
  * @size: sizeof(struct gpusvm_mm_opts)
  * @technique: How pages are taken from the CPU
@@ -43,7 +67,9 @@ enum gpusvm_technique {
  *	aligned window of that size, a power of two and at least a page; 0 for
  *	the whole allocation, as in the kernel.  What is left makes the range a
  *	mixed one: drm_gpusvm_range_get_pages() gives -EOPNOTSUPP until
- *	drm_gpusvm_range_evict()
+ *	drm_gpusvm_range_evict().  At least 2 MiB with the source mprotect, which
+ *	would split mappings
+ * @source: What tells of CPU faults and of changes
  *
  * Zeroed members mean the default.
  */
@@ -53,6 +79,7 @@ struct gpusvm_mm_opts {
 	size_t staging_bytes;
 	unsigned int watchdog_ms;
 	size_t cpu_fault_bytes;
+	enum gpusvm_source source;
 };
 
 /* What gpusvm_mm_features() tells. */
@@ -71,6 +98,10 @@ struct gpusvm_mm_opts {
 #define GPUSVM_FEATURE_PAGEMAP_SCAN (1ul << 5)
 /* Shared memory that is mapped for a device raises events, too. */
 #define GPUSVM_FEATURE_SHMEM_EVENTS (1ul << 6)
+/* The CPU's touch brings device-resident memory home (else it is a SIGSEGV). */
+#define GPUSVM_FEATURE_CPU_FAULTS (1ul << 7)
+/* Changes of memory that nobody announces are told by the kernel. */
+#define GPUSVM_FEATURE_EVENTS (1ul << 8)
 
 /**
  * gpusvm_mm_open() - Mirror the address space of this process
@@ -83,10 +114,12 @@ struct gpusvm_mm_opts {
  * and one more, at least three and at most eight.
  *
  * Context: Any thread; may sleep.  Not from a callback.
- * Return: 0; -EINVAL for a bad argument; -EPERM or -ENOSYS if there is no
- * userfaultfd to be had, the log says what to change (sysctl
- * vm.unprivileged_userfaultfd, /dev/userfaultfd or the seccomp filter);
- * -EOPNOTSUPP if @opts asks for a technique that the kernel does not have;
+ * Return: 0; -EINVAL for a bad argument or a bad GPUSVM_SOURCE in the
+ * environment; -EPERM or -ENOSYS if the source that was asked for, or any, is
+ * not to be had, the log says what to change (sysctl
+ * vm.unprivileged_userfaultfd, /dev/userfaultfd, the seccomp filter, or the
+ * kernel); -EOPNOTSUPP if @opts asks for a technique that the kernel or the
+ * source does not have;
  * -EAGAIN or -ENOMEM for lack of resources.
  */
 GPUSVM_API int gpusvm_mm_open(struct mm_struct **mm,
@@ -159,7 +192,7 @@ GPUSVM_API void gpusvm_mm_read_unlock(struct mm_struct *mm);
  * @migrations_to_ram: Times that an allocation, or part of it, came home
  * @bytes_to_devmem: Bytes in the former, untouched pages included
  * @bytes_to_ram: Bytes in the latter
- * @moved: Of the migrations to device memory, those that used UFFDIO_MOVE
+ * @moved: Of the migrations to device memory, those that moved the pages
  * @write_protected: Those that used write-protection
  * @events: Changes of memory that the kernel told of
  * @device_pages: Pages on a device now

@@ -215,6 +215,23 @@ GPUSVM_API long gpusvm_mbind(void *addr, unsigned long length, int mode,
 GPUSVM_API long gpusvm_move_pages(int pid, unsigned long count, void **pages,
 				  const int *nodes, int *status, int flags);
 
+struct sigaction;
+
+/**
+ * gpusvm_sigaction() - sigaction(2), behind the library's handler of SIGSEGV
+ * @signum: See sigaction(2)
+ * @action: See sigaction(2)
+ * @old: See sigaction(2)
+ *
+ * With the source mprotect the library has a handler of SIGSEGV, which passes
+ * on what is not its own.  This sets and tells the program's action, that is
+ * what it passes on to.  A program that calls sigaction() itself after
+ * gpusvm_mm_open() takes the library's handler away, and must call that for
+ * what it does not know.  Otherwise the bare call.
+ */
+GPUSVM_API int gpusvm_sigaction(int signum, const struct sigaction *action,
+				struct sigaction *old);
+
 /**
  * gpusvm_fallocate() - fallocate(2): MMU_NOTIFY_CLEAR wherever the file is
  *	mapped, for modes that drop pages

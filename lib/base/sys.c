@@ -12,6 +12,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -84,6 +85,11 @@ ssize_t gpusvm_sys_pread(int fd, void *buf, size_t len, off_t offset)
 ssize_t gpusvm_sys_write(int fd, const void *buf, size_t len)
 {
 	return call3(SYS_write, fd, buf, len);
+}
+
+ssize_t gpusvm_sys_pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+	return call4(SYS_pwrite64, fd, buf, len, offset);
 }
 
 long gpusvm_sys_getdents64(int fd, void *buf, size_t len)
@@ -380,4 +386,85 @@ int gpusvm_sys_send_sigbus(pid_t tid, unsigned long addr)
 	info.si_addr = (void *)addr;
 	return (int)call4(SYS_rt_tgsigqueueinfo, gpusvm_sys_getpid(), tid,
 			  SIGBUS, &info);
+}
+
+/*
+ * The return from a handler is a system call, which the kernel of this
+ * architecture leaves to the program.  Debuggers know it by these very
+ * instructions, and look at the byte before.
+ */
+#if defined(__x86_64__) && defined(__LP64__)
+#define SA_RESTORER 0x04000000ul
+void gpusvm_sys_restorer(void);
+__asm__(".text\n"
+	"	nop\n"
+	".hidden gpusvm_sys_restorer\n"
+	".globl gpusvm_sys_restorer\n"
+	".type gpusvm_sys_restorer, @function\n"
+	"gpusvm_sys_restorer:\n"
+	"	mov $15, %rax\n"
+	"	syscall\n"
+	".size gpusvm_sys_restorer, . - gpusvm_sys_restorer\n");
+#define RESTORER ((void *)gpusvm_sys_restorer)
+#else
+#define SA_RESTORER 0ul
+#define RESTORER NULL
+#endif
+
+/* struct sys_action is the kernel's own on the architectures there are. */
+int gpusvm_sys_sigaction(int sig, const struct sys_action *action,
+			 struct sys_action *old)
+{
+	struct sys_action full;
+
+	if (action) {
+		full = *action;
+		if (!full.restorer) {
+			full.flags |= SA_RESTORER;
+			full.restorer = RESTORER;
+		}
+	}
+	return (int)call4(SYS_rt_sigaction, sig, action ? &full : NULL, old,
+			  sizeof(full.mask));
+}
+
+/* The first word of libc's larger set has the kernel's signals. */
+void gpusvm_sys_from_libc_action(const struct sigaction *from,
+				 struct sys_action *to)
+{
+	*to = (struct sys_action){
+		.handler = (void *)from->sa_sigaction,
+		.flags = (unsigned int)from->sa_flags,
+	};
+	memcpy(&to->mask, &from->sa_mask, sizeof(to->mask));
+}
+
+void gpusvm_sys_to_libc_action(const struct sys_action *from,
+			       struct sigaction *to)
+{
+	memset(to, 0, sizeof(*to));
+	to->sa_sigaction = (void (*)(int, siginfo_t *, void *))from->handler;
+	to->sa_flags = (int)(from->flags & ~SA_RESTORER);
+	memcpy(&to->sa_mask, &from->mask, sizeof(from->mask));
+}
+
+void gpusvm_sys_add_blocked(unsigned long mask)
+{
+	call4(SYS_rt_sigprocmask, SIG_BLOCK, &mask, NULL, sizeof(mask));
+}
+
+int gpusvm_sys_queue_signal(pid_t tid, const siginfo_t *info)
+{
+	return (int)call4(SYS_rt_tgsigqueueinfo, gpusvm_sys_getpid(), tid,
+			  info->si_signo, info);
+}
+
+int gpusvm_sys_save_error(void)
+{
+	return errno;
+}
+
+void gpusvm_sys_restore_error(int saved)
+{
+	errno = saved;
 }

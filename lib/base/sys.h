@@ -10,6 +10,7 @@
 #ifndef GPUSVM_BASE_SYS_H
 #define GPUSVM_BASE_SYS_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -27,6 +28,7 @@ int gpusvm_sys_close(int fd);
 ssize_t gpusvm_sys_read(int fd, void *buf, size_t len);
 ssize_t gpusvm_sys_pread(int fd, void *buf, size_t len, off_t offset);
 ssize_t gpusvm_sys_write(int fd, const void *buf, size_t len);
+ssize_t gpusvm_sys_pwrite(int fd, const void *buf, size_t len, off_t offset);
 long gpusvm_sys_getdents64(int fd, void *buf, size_t len);
 /* @timeout_ns < 0 waits for ever. */
 int gpusvm_sys_poll(struct pollfd *fds, unsigned int nfds, long timeout_ns);
@@ -114,5 +116,37 @@ long gpusvm_sys_thread_cpu_ns(pid_t tid);
  * another thread's fault.
  */
 int gpusvm_sys_send_sigbus(pid_t tid, unsigned long addr);
+
+/* Signals */
+
+/**
+ * struct sys_action - What the kernel does about a signal; see sigaction(2)
+ * @handler: Function, SIG_DFL or SIG_IGN
+ * @flags: SA_*
+ * @restorer: The kernel's business; ours if NULL
+ * @mask: Bit n - 1 for signal n
+ */
+struct sys_action {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	unsigned long mask;
+};
+
+/* Either may be NULL. */
+int gpusvm_sys_sigaction(int sig, const struct sys_action *action,
+			 struct sys_action *old);
+/* To and from libc's structure. */
+void gpusvm_sys_from_libc_action(const struct sigaction *from,
+				 struct sys_action *to);
+void gpusvm_sys_to_libc_action(const struct sys_action *from,
+			       struct sigaction *to);
+/* Block these, too, in the calling thread. */
+void gpusvm_sys_add_blocked(unsigned long mask);
+/* Send a thread of this process the signal that @info tells. */
+int gpusvm_sys_queue_signal(pid_t tid, const siginfo_t *info);
+/* What a signal handler must leave as it was. */
+int gpusvm_sys_save_error(void);
+void gpusvm_sys_restore_error(int saved);
 
 #endif /* GPUSVM_BASE_SYS_H */

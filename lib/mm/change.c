@@ -21,6 +21,7 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "source.h"
 #include "sys.h"
 
 /* How long a migration is waited for; its driver may be stuck. */
@@ -233,9 +234,41 @@ static void wait_for_migrations(const struct change *change)
 	}
 }
 
-void gpusvm_change_begin(struct gpusvm_change *change,
-			 enum mmu_notifier_event event, const void *addr,
-			 size_t size)
+/*
+ * Who puts a page somewhere holds event_lock and looks here before, so when
+ * this is done either the page is there or it waits.
+ */
+static void close_change(struct change *change)
+{
+	struct mm_struct *mm = change->range.mm;
+
+	if (!mm->source->ops->guard)
+		return;
+	gpusvm_down_write(&mm->event_lock);
+	pthread_mutex_lock(&mm->pt_lock);
+	change->closed = true;
+	pthread_mutex_unlock(&mm->pt_lock);
+	gpusvm_up_write(&mm->event_lock);
+}
+
+bool gpusvm_change_is_closed(struct mm_struct *mm, unsigned long start,
+			     unsigned long end)
+{
+	const struct change *change;
+	bool closed = false;
+
+	if (!mm->source->ops->guard)
+		return false;
+	pthread_mutex_lock(&mm->pt_lock);
+	for (change = mm->changes; change; change = change->next)
+		closed |= change->closed && change->range.start < end &&
+			  change->range.end > start;
+	pthread_mutex_unlock(&mm->pt_lock);
+	return closed;
+}
+
+static void begin(struct gpusvm_change *change, enum mmu_notifier_event event,
+		  const void *addr, size_t size, bool close)
 {
 	unsigned long start = (unsigned long)addr & PAGE_MASK;
 	unsigned long end =
@@ -258,8 +291,34 @@ void gpusvm_change_begin(struct gpusvm_change *change,
 		wait_for_migrations(announced);
 		gpusvm_notify_start(&announced->range);
 		gpusvm_mm_count(&mm->stats.events, 1);
+		if (close)
+			close_change(announced);
 	}
 	change->priv = announced;
+	gpusvm_sys_restore_signals(&mask);
+}
+
+void gpusvm_change_begin(struct gpusvm_change *change,
+			 enum mmu_notifier_event event, const void *addr,
+			 size_t size)
+{
+	begin(change, event, addr, size, event <= MMU_NOTIFY_CLEAR);
+}
+
+void gpusvm_change_begin_move(struct gpusvm_change *change, unsigned long addr,
+			      size_t size)
+{
+	begin(change, MMU_NOTIFY_UNMAP, (void *)addr, size, false);
+}
+
+void gpusvm_change_close(const struct gpusvm_change *change)
+{
+	unsigned long mask;
+
+	if (!change->priv)
+		return;
+	gpusvm_sys_block_signals(&mask);
+	close_change(change->priv);
 	gpusvm_sys_restore_signals(&mask);
 }
 

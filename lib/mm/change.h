@@ -22,13 +22,23 @@ struct source_event;
  * @range: What subscribers were told
  * @told: The source told of it, too; under pt_lock
  * @landed: Other memory was moved there meanwhile; under pt_lock
+ * @closed: No page comes home to it; under pt_lock
  */
 struct change {
 	struct change *next;
 	struct mmu_notifier_range range;
 	bool told;
 	bool landed;
+	bool closed;
 };
+
+/*
+ * gpusvm_change_begin() of an mremap(): until _close() pages may come home to it,
+ * as they must where the source guards.
+ */
+void gpusvm_change_begin_move(struct gpusvm_change *change, unsigned long addr,
+			      size_t size);
+void gpusvm_change_close(const struct gpusvm_change *change);
 
 /*
  * gpusvm_change_end() of an mremap(): what the interval had on devices belongs
@@ -61,6 +71,14 @@ bool gpusvm_change_overlaps(const struct mm_struct *mm, unsigned long start,
 /* The same for a caller that holds no lock but may wait for it. */
 bool gpusvm_change_is_near(struct mm_struct *mm, unsigned long start,
 			   unsigned long end);
+
+/*
+ * Whether no page may be put there: the source guards, so nothing would tell
+ * whether that came before the change.  event_lock is held, and may be waited
+ * for.
+ */
+bool gpusvm_change_is_closed(struct mm_struct *mm, unsigned long start,
+			     unsigned long end);
 
 /* Wait until nothing in [start, end) is changing.  0, or -EBUSY. */
 int gpusvm_change_wait(struct mm_struct *mm, unsigned long start,

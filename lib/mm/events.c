@@ -20,6 +20,7 @@
 #include "page.h"
 #include "page_size.h"
 #include "removal.h"
+#include "source.h"
 
 static void describe(struct applied_event *applied, struct mm_struct *mm,
 		     unsigned long start, unsigned long end,
@@ -107,6 +108,19 @@ static void move_entries(struct mm_struct *mm, const struct source_event *event,
 	pthread_mutex_unlock(&mm->pt_lock);
 }
 
+/* What the source keeps from the CPU follows the table. */
+static void unguard(struct mm_struct *mm, const struct source_event *event)
+{
+	struct source *source = mm->source;
+
+	if (!source->ops->guard)
+		return;
+	if (event->type == SOURCE_REMOVE)
+		source->ops->release(source, event->start, event->end);
+	else
+		source->ops->forget(source, event->start, event->end);
+}
+
 void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 			struct applied_event *applied)
 {
@@ -118,6 +132,7 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 		describe(applied, mm, event->start, event->end,
 			 MMU_NOTIFY_UNMAP);
 		unmap_entries(mm, event->start, event->end, applied);
+		unguard(mm, event);
 		break;
 	case SOURCE_REMOVE:
 		describe(applied, mm, event->start, event->end,
@@ -128,6 +143,7 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 			break;
 		if (claim == DROP_NOT_OURS)
 			remove_entries(mm, event->start, event->end, applied);
+		unguard(mm, event);
 		if (!expected)
 			gpusvm_removal_note(mm, event->start, event->end);
 		break;

@@ -46,7 +46,8 @@ static void note_system(const struct fault_in *fault, unsigned long addr,
 /*
  * A source that serves no faults of system calls does not serve those of
  * madvise() either: give absent trapped pages their zeros before it.  The locks
- * are those of the fault handler's look-up.
+ * are those of the fault handler's look-up.  Where the source guards nothing is
+ * trapped but what is in the table.
  */
 static void fill_absent(const struct fault_in *fault, unsigned long start,
 			unsigned long end)
@@ -79,7 +80,8 @@ static int fault_in_system(const struct fault_in *fault, unsigned long start,
 	unsigned long addr, n;
 	int err;
 
-	if (!(fault->mm->features & GPUSVM_FEATURE_KERNEL_FAULTS))
+	if (!(fault->mm->features & GPUSVM_FEATURE_KERNEL_FAULTS) &&
+	    !fault->mm->source->ops->guard)
 		fill_absent(fault, start, end);
 	do
 		err = gpusvm_sys_madvise(start, end - start,

@@ -37,6 +37,21 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
+/*
+ * A source that guards puts a protection of its own in the place of the
+ * program's: what is on a device comes home before a change of that.  After the
+ * begin nothing goes there any more; no page comes home twice.
+ */
+static int unguard(const struct gpusvm_change *change, unsigned long addr,
+		   size_t length)
+{
+	const struct change *announced = change->priv;
+
+	if (!announced || !announced->range.mm->source->ops->guard)
+		return 0;
+	return gpusvm_populate((void *)addr, length) ? -ENOMEM : 0;
+}
+
 int gpusvm_munmap(void *addr, size_t length)
 {
 	struct gpusvm_change change;
@@ -133,13 +148,20 @@ static long move(unsigned long addr, size_t old_len, size_t new_len, int flags,
 	bool done, moved;
 	long ret;
 
-	gpusvm_change_begin(&replaced, MMU_NOTIFY_UNMAP, (void *)to,
-			    flags & MREMAP_FIXED ? new_len : 0);
-	gpusvm_change_begin(&tail, MMU_NOTIFY_UNMAP, (void *)(addr + kept),
-			    old_len - kept);
-	gpusvm_change_begin(&head, MMU_NOTIFY_UNMAP, (void *)addr, kept);
+	gpusvm_change_begin_move(&replaced, to,
+				 flags & MREMAP_FIXED ? new_len : 0);
+	gpusvm_change_begin_move(&tail, addr + kept, old_len - kept);
+	gpusvm_change_begin_move(&head, addr, kept);
 	unite(addr, addr + old_len);
-	ret = gpusvm_sys_mremap(addr, old_len, new_len, flags, to);
+	ret = unguard(&head, addr, kept);
+	if (!ret)
+		ret = unguard(&tail, addr + kept, old_len - kept);
+	/* Not before: what comes home brings its neighbours along. */
+	gpusvm_change_close(&replaced);
+	gpusvm_change_close(&tail);
+	gpusvm_change_close(&head);
+	if (!ret)
+		ret = gpusvm_sys_mremap(addr, old_len, new_len, flags, to);
 	done = !is_error(ret);
 	/* What was in the way of growing may have gone meanwhile. */
 	moved = done && (unsigned long)ret != addr;
@@ -154,15 +176,47 @@ static long move(unsigned long addr, size_t old_len, size_t new_len, int flags,
 	return ret;
 }
 
+/* Whether there is a source that guards; it is not to be used by that. */
+static bool source_guards(void)
+{
+	struct gpusvm_change none;
+	struct mm_struct *mm;
+	bool guards;
+
+	gpusvm_change_begin(&none, MMU_NOTIFY_CLEAR, NULL, 0);
+	mm = gpusvm_mm_current();
+	guards = mm && gpusvm_mm_alive(mm) && mm->source->ops->guard;
+	gpusvm_change_end(&none, false);
+	return guards;
+}
+
+/* What is added has the protection of what was there, so not a guard's. */
+static long grow_in_place(unsigned long addr, size_t old_len, size_t new_len,
+			  int flags)
+{
+	struct gpusvm_change change;
+	long ret;
+
+	gpusvm_change_begin(&change, MMU_NOTIFY_PROTECTION_VMA, (void *)addr,
+			    source_guards() ? old_len : 0);
+	ret = unguard(&change, addr, old_len);
+	/* Not -ENOMEM, which would have it moved. */
+	if (ret)
+		ret = -EAGAIN;
+	else
+		ret = gpusvm_sys_mremap(addr, old_len, new_len,
+					flags & ~MREMAP_MAYMOVE, 0);
+	gpusvm_change_end(&change, false);
+	return ret;
+}
+
 /* The kernel moves what cannot grow where it is; to know, ask for that first. */
 static long grow(unsigned long addr, size_t old_len, size_t new_len, int flags)
 {
-	long ret = gpusvm_sys_mremap(addr, old_len, new_len,
-				     flags & ~MREMAP_MAYMOVE, 0);
+	long ret = grow_in_place(addr, old_len, new_len, flags);
 
 	if (ret == -EFAULT && unite(addr, addr + old_len))
-		ret = gpusvm_sys_mremap(addr, old_len, new_len,
-					flags & ~MREMAP_MAYMOVE, 0);
+		ret = grow_in_place(addr, old_len, new_len, flags);
 	if (ret == -ENOMEM && (flags & MREMAP_MAYMOVE))
 		ret = move(addr, old_len, new_len, flags, 0);
 	return ret;
@@ -205,7 +259,9 @@ int gpusvm_mprotect(void *addr, size_t length, int prot)
 	int err;
 
 	gpusvm_change_begin(&change, MMU_NOTIFY_PROTECTION_VMA, addr, length);
-	err = gpusvm_sys_mprotect((unsigned long)addr, length, prot);
+	err = unguard(&change, (unsigned long)addr, length);
+	if (!err)
+		err = gpusvm_sys_mprotect((unsigned long)addr, length, prot);
 	gpusvm_change_end(&change, !err);
 	return (int)gpusvm_sys_to_libc(err);
 }
@@ -216,7 +272,10 @@ int gpusvm_pkey_mprotect(void *addr, size_t length, int prot, int pkey)
 	int err;
 
 	gpusvm_change_begin(&change, MMU_NOTIFY_PROTECTION_VMA, addr, length);
-	err = gpusvm_sys_pkey_mprotect((unsigned long)addr, length, prot, pkey);
+	err = unguard(&change, (unsigned long)addr, length);
+	if (!err)
+		err = gpusvm_sys_pkey_mprotect((unsigned long)addr, length,
+					       prot, pkey);
 	gpusvm_change_end(&change, !err);
 	return (int)gpusvm_sys_to_libc(err);
 }

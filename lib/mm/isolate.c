@@ -3,6 +3,7 @@
 #include "isolate.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include "compiler.h"
@@ -38,17 +39,46 @@ static long piece_length(struct mm_struct *mm, unsigned long addr,
 	return (long)(piece.end - addr);
 }
 
+static int prot_of(const struct vma *vma)
+{
+	return (vma->read ? PROT_READ : 0) | (vma->write ? PROT_WRITE : 0) |
+	       (vma->exec ? PROT_EXEC : 0);
+}
+
+/*
+ * Take the pages from @offset on, at most @len bytes.  A source that guards
+ * must be told what protection there was, and it differs from piece to piece.
+ */
+static long take_piece(struct migration *m, unsigned long offset,
+		       unsigned long len)
+{
+	struct source *source = m->mm->source;
+	unsigned long from = m->start + offset;
+	struct vma piece;
+	int err;
+
+	if (source->ops->guard) {
+		if (gpusvm_vma_piece(m->mm, from, &piece) || !piece.anon ||
+		    piece.guarded)
+			return -EBUSY;
+		len = min(len, piece.end - from);
+		err = source->ops->guard(source, from, from + len,
+					 prot_of(&piece));
+		if (err)
+			return err == -EINVAL ? -EBUSY : err;
+	}
+	return source->ops->take(source, m->run->addr + offset, from, len);
+}
+
 int gpusvm_isolate_move(struct migration *m)
 {
 	unsigned long total = m->npages << PAGE_SHIFT;
 	unsigned long offset = 0, len = total;
-	struct source *source = m->mm->source;
 	unsigned int attempt = 0;
 	long done;
 
 	while (offset < total) {
-		done = source->ops->take(source, m->run->addr + offset,
-					 m->start + offset, len);
+		done = take_piece(m, offset, len);
 		if (done == -EINVAL) {
 			done = piece_length(m->mm, m->start + offset, len);
 			if (done < 0)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "change.h"
 #include "compiler.h"
 #include "handler.h"
 #include "log.h"
@@ -35,6 +36,24 @@ static unsigned long run_length(struct migration *m, unsigned long i,
 	}
 	pthread_mutex_unlock(&m->mm->pt_lock);
 	return n;
+}
+
+/*
+ * How many of @n pages at @to the source keeps from the CPU.  Where it does so
+ * by protection it is not told of every change: what is accessible, or is not
+ * there, is another mapping than the one the pages were taken from.
+ */
+static unsigned long expected(struct migration *m, unsigned long to,
+			      unsigned long n)
+{
+	struct mm_struct *mm = m->mm;
+	struct vma piece;
+
+	if (!mm->source->ops->guard)
+		return n;
+	if (gpusvm_vma_piece(mm, to, &piece) || !piece.guarded)
+		return 0;
+	return min(n, (piece.end - to) >> PAGE_SHIFT);
 }
 
 /* The pages have left the run if they were moved, and stay if copied. */
@@ -69,6 +88,28 @@ static void drop_pages(struct migration *m, unsigned long i, unsigned long n)
 }
 
 /*
+ * Pages whose mapping has gone without anybody's telling, data and all: free()
+ * may have done that.  Returns how many of @n.
+ */
+static long lose_pages(struct migration *m, unsigned long i, unsigned long n,
+		       unsigned long to)
+{
+	unsigned long end = to + (n << PAGE_SHIFT);
+	struct mm_struct *mm = m->mm;
+	struct vma next;
+
+	if (!gpusvm_vma_next(mm, to, &next))
+		end = min(end, next.start > to ? next.start : next.end);
+	log_warning("the mapping at %#lx-%#lx has gone and nobody announced "
+		    "it: what was on the device is dropped",
+		    to, end);
+	mm->source->ops->forget(mm->source, to, end);
+	n = (end - to) >> PAGE_SHIFT;
+	mark_installed(m, i, n, false);
+	return (long)n;
+}
+
+/*
  * Move or copy up to @n pages from page @i on to @to.  Returns how many are
  * there now, or -errno.
  */
@@ -77,9 +118,14 @@ static long install_run(struct migration *m, unsigned long i, unsigned long n,
 {
 	struct source *source = m->mm->source;
 	bool move = m->technique == GPUSVM_TECHNIQUE_MOVE;
-	unsigned long len = n << PAGE_SHIFT;
+	unsigned long len = expected(m, to, n) << PAGE_SHIFT;
 	long done = -EINVAL;
 
+	/* Looked at again when that is over. */
+	if (gpusvm_change_is_closed(m->mm, to, to + (n << PAGE_SHIFT)))
+		return -EAGAIN;
+	if (!len)
+		return lose_pages(m, i, n, to);
 	if (move)
 		done = source->ops->move(source, to, m->ram[i], len);
 	/* Read-only and locked memory takes no page, only a copy. */
@@ -158,6 +204,35 @@ static bool overcome(struct migration *m, unsigned long i, unsigned long to,
 	return false;
 }
 
+/*
+ * Pages without data have nothing to install, but must not stay guarded.  The
+ * entries keep other migrations away from them.
+ */
+static void release_empty(struct migration *m)
+{
+	struct source *source = m->mm->source;
+	unsigned long i, n, vaddr, next;
+
+	gpusvm_down_read(&m->mm->event_lock);
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (i = 0; i < m->npages; i += n) {
+		n = 1;
+		vaddr = m->pages[i] && !m->ram[i] ? m->pages[i]->vaddr : 0;
+		if (!vaddr)
+			continue;
+		for (; i + n < m->npages; n++) {
+			next = m->pages[i + n] && !m->ram[i + n]
+				       ? m->pages[i + n]->vaddr
+				       : 0;
+			if (next != vaddr + (n << PAGE_SHIFT))
+				break;
+		}
+		source->ops->release(source, vaddr, vaddr + (n << PAGE_SHIFT));
+	}
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	gpusvm_up_read(&m->mm->event_lock);
+}
+
 long gpusvm_migrate_install(struct migration *m)
 {
 	struct obstacle obstacle = { .limit = m->npages };
@@ -165,6 +240,8 @@ long gpusvm_migrate_install(struct migration *m)
 	unsigned long i = 0, n, to;
 	long done, count = 0;
 
+	if (m->to_device && mm->source->ops->release)
+		release_empty(m);
 	while (i < m->npages) {
 		if (!m->ram[i]) {
 			i++;

@@ -26,6 +26,9 @@
 #define PATIENCE_NS (1000ul * 1000 * 1000)
 #define NAP_NS (50l * 1000)
 
+/* What protections are given back by, at least. */
+#define GUARD_BYTES (2ul << 20)
+
 /* Below any mapping, and above what the kernel lets be mapped. */
 #define WAKE_START (1ul << 16)
 
@@ -87,10 +90,30 @@ static struct mm_struct *mm_alloc(const struct gpusvm_mm_opts *opts)
 	return mm;
 }
 
+/*
+ * A source that guards moves pages and nothing else; and gives protections back
+ * by no less than a huge page, not to split mappings.
+ */
+static int check_guard(struct mm_struct *mm)
+{
+	if (mm->technique == GPUSVM_TECHNIQUE_WRITE_PROTECT) {
+		log_error("mm_open: write-protection needs userfaultfd");
+		return -EOPNOTSUPP;
+	}
+	mm->technique = GPUSVM_TECHNIQUE_MOVE;
+	if (mm->cpu_fault_bytes)
+		mm->cpu_fault_bytes = max(mm->cpu_fault_bytes, GUARD_BYTES);
+	log_info("address space opened: %s", mm->source->ops->name);
+	return 0;
+}
+
 /* UFFDIO_MOVE if there is one and nothing else was asked for. */
 static int choose_technique(struct mm_struct *mm)
 {
 	bool can_move = mm->features & GPUSVM_FEATURE_MOVE;
+
+	if (mm->source->ops->guard)
+		return check_guard(mm);
 
 	if (mm->technique == GPUSVM_TECHNIQUE_MOVE && !can_move) {
 		log_error(
@@ -124,11 +147,11 @@ static int find_wake_end(struct mm_struct *mm)
 	return -EINVAL;
 }
 
-static int open_source(struct mm_struct *mm)
+static int open_source(struct mm_struct *mm, enum gpusvm_source wanted)
 {
 	int err;
 
-	err = gpusvm_uffd_open(&mm->source);
+	err = gpusvm_source_open(wanted, &mm->source);
 	if (err)
 		return err;
 	mm->features |= mm->source->features;
@@ -140,7 +163,7 @@ static int open_source(struct mm_struct *mm)
 	return err;
 }
 
-static int mm_start(struct mm_struct *mm)
+static int mm_start(struct mm_struct *mm, enum gpusvm_source wanted)
 {
 	int err;
 
@@ -150,7 +173,7 @@ static int mm_start(struct mm_struct *mm)
 	err = gpusvm_scan_open(mm);
 	if (err)
 		goto err_vma;
-	err = open_source(mm);
+	err = open_source(mm, wanted);
 	if (err)
 		goto err_scan;
 	mm->fork_buffer = (unsigned long)gpusvm_alloc_pages(
@@ -200,6 +223,9 @@ static const char *bad_opts(const struct gpusvm_mm_opts *opts)
 	if (opts->technique < GPUSVM_TECHNIQUE_AUTO ||
 	    opts->technique > GPUSVM_TECHNIQUE_WRITE_PROTECT)
 		return "no such technique";
+	if (opts->source < GPUSVM_SOURCE_AUTO ||
+	    opts->source > GPUSVM_SOURCE_MANUAL)
+		return "no such source";
 	if (opts->cpu_fault_bytes && (!is_power_of_2(opts->cpu_fault_bytes) ||
 				      opts->cpu_fault_bytes < PAGE_SIZE))
 		return "cpu_fault_bytes is not a power of two of at least a "
@@ -250,7 +276,7 @@ static int open_current(const struct gpusvm_mm_opts *opts)
 	mm = mm_alloc(opts);
 	if (!mm)
 		return -ENOMEM;
-	err = mm_start(mm);
+	err = mm_start(mm, opts->source);
 	if (err) {
 		gpusvm_mm_drop(mm);
 		return err;

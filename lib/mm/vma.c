@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gpusvm/gpusvm.h>
+#include <sys/mman.h>
 
 #include "compiler.h"
 #include "exclude.h"
 #include "mm.h"
+#include "source.h"
 #include "sys.h"
 
 /* @next: the first mapping above @addr will do, if none is there. */
@@ -111,8 +113,8 @@ static int query_maps(struct mm_struct *mm, unsigned long addr, bool next,
 	}
 }
 
-static int query(struct mm_struct *mm, unsigned long addr, bool next,
-		 struct vma *vma)
+static int query_once(struct mm_struct *mm, unsigned long addr, bool next,
+		      struct vma *vma)
 {
 	int err;
 
@@ -124,6 +126,45 @@ static int query(struct mm_struct *mm, unsigned long addr, bool next,
 		return -ENOENT;
 	vma->anon = !vma->shared && !vma->inode;
 	return 0;
+}
+
+/*
+ * Whether the mapping may be other than it seems; then it is made what the
+ * program knows, if it is.
+ */
+static bool uncover(struct mm_struct *mm, unsigned long addr, struct vma *vma)
+{
+	unsigned long start = vma->start;
+	int prot;
+
+	if (vma->read || vma->write || vma->exec || !mm->source ||
+	    !mm->source->ops->guarded)
+		return false;
+	prot = mm->source->ops->guarded(mm->source, max(addr, start),
+					&vma->start, &vma->end);
+	vma->offset += vma->start - start;
+	if (prot < 0)
+		return true;
+	vma->read = prot & PROT_READ;
+	vma->write = prot & PROT_WRITE;
+	vma->exec = prot & PROT_EXEC;
+	vma->guarded = true;
+	return false;
+}
+
+/* What came home between two looks is neither accessible nor guarded. */
+#define LOOKS 3
+
+static int query(struct mm_struct *mm, unsigned long addr, bool next,
+		 struct vma *vma)
+{
+	unsigned int look = 0;
+	int err;
+
+	do
+		err = query_once(mm, addr, next, vma);
+	while (!err && uncover(mm, addr, vma) && ++look < LOOKS);
+	return err;
 }
 
 int gpusvm_vma_piece(struct mm_struct *mm, unsigned long addr, struct vma *vma)

@@ -4,6 +4,8 @@
  *
  * Registering a part of a mapping with userfaultfd splits it for the kernel
  * though not for the program: gpusvm_vma_covers() joins such pieces again.
+ * A source that guards memory makes it inaccessible, which is nothing that the
+ * program did: it is told with the protection that the program gave it.
  * Excluded memory (exclude.h) looks unmapped.
  */
 #ifndef GPUSVM_MM_VMA_H
@@ -20,6 +22,7 @@
  * @exec: May be executed
  * @anon: Private anonymous memory; all that can migrate
  * @shared: Shared mapping
+ * @guarded: The source has made it inaccessible
  * @offset: For a file: byte at @start
  * @inode: For a file: its inode number, else 0
  * @dev: For a file: its device
@@ -32,6 +35,7 @@ struct vma {
 	bool exec;
 	bool anon;
 	bool shared;
+	bool guarded;
 	u64 offset;
 	u64 inode;
 	u64 dev;

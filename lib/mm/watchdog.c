@@ -64,7 +64,9 @@ static bool note(struct watchdog *watchdog, pid_t tid, unsigned long addr,
 	*since_ns = place->since_ns;
 	if (!watchdog->check_ns)
 		WRITE_ONCE(watchdog->check_ns, now_ns + watchdog->limit_ns);
-	if (place->reported || now_ns - place->since_ns < watchdog->limit_ns)
+	/* Another look, for the same thread, may have been a moment later. */
+	if (place->reported || now_ns < place->since_ns ||
+	    now_ns - place->since_ns < watchdog->limit_ns)
 		return false;
 	place->reported = true;
 	return true;

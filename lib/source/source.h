@@ -14,7 +14,7 @@
 #ifndef GPUSVM_SOURCE_SOURCE_H
 #define GPUSVM_SOURCE_SOURCE_H
 
-#include <gpusvm/kernel.h>
+#include <gpusvm/gpusvm.h>
 #include <sys/types.h>
 
 enum source_event_type {
@@ -76,6 +76,17 @@ struct source;
  * @fill: Put pages of zeros, ready to be written, at absent staging pages;
  *	returns as @copy does
  * @child_copy: As @copy, in a child
+ *
+ * A source that traps by taking the program's protection away has these, too,
+ * and others have none of them (NULL):
+ * @guard: Let accesses to [start, end) wait, which is mapped with the protection
+ *	@prot as one piece; @take follows, and undoes it if it fails.  -EINVAL if
+ *	such memory cannot be taken; -ENOMEM
+ * @release: Give what is guarded in [start, end) its protection back; absent
+ *	pages read as zero
+ * @forget: [start, end) was unmapped: nothing of it is guarded any more
+ * @guarded: The program's protection of @addr if it is guarded, else -ENOENT;
+ *	[*start, *end) is cut to what this is true of
  */
 struct source_ops {
 	const char *name;
@@ -104,6 +115,14 @@ struct source_ops {
 	long (*child_copy)(struct source *source, int child_fd,
 			   unsigned long to, unsigned long from,
 			   unsigned long len);
+	int (*guard)(struct source *source, unsigned long start,
+		     unsigned long end, int prot);
+	int (*release)(struct source *source, unsigned long start,
+		       unsigned long end);
+	void (*forget)(struct source *source, unsigned long start,
+		       unsigned long end);
+	int (*guarded)(struct source *source, unsigned long addr,
+		       unsigned long *start, unsigned long *end);
 };
 
 /**
@@ -119,9 +138,15 @@ struct source {
 };
 
 /*
- * Open userfaultfd as a source.  -EPERM or -ENOSYS with a log line that names
- * what to change; -ENOMEM.
+ * Open a source: what the option or, if that leaves it open, the environment
+ * says, else the best there is.  A log line tells what is lost, and why; or,
+ * with an error, what to change.  -EINVAL if the environment names no source;
+ * -EPERM, -ENOSYS, -ENOMEM or another error.
  */
-int gpusvm_uffd_open(struct source **source);
+int gpusvm_source_open(enum gpusvm_source wanted, struct source **source);
+
+/* The kinds: userfaultfd, and (mprotect, manual) protection. */
+int gpusvm_uffd_open(enum gpusvm_source wanted, struct source **source);
+int gpusvm_protect_open(enum gpusvm_source wanted, struct source **source);
 
 #endif /* GPUSVM_SOURCE_SOURCE_H */

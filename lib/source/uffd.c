@@ -280,7 +280,7 @@ static const struct source_ops uffd_ops = {
 	.child_copy = uffd_child_copy,
 };
 
-int gpusvm_uffd_open(struct source **source)
+int gpusvm_uffd_open(enum gpusvm_source wanted, struct source **source)
 {
 	struct uffd *uffd = gpusvm_alloc(sizeof(*uffd));
 	int err;
@@ -288,6 +288,7 @@ int gpusvm_uffd_open(struct source **source)
 	if (!uffd)
 		return -ENOMEM;
 	uffd->source.ops = &uffd_ops;
+	uffd->wanted = wanted;
 	uffd->zeros_size = max(ZEROS_SIZE, PAGE_SIZE);
 	uffd->zeros =
 		(unsigned long)gpusvm_alloc_pages(uffd->zeros_size, PAGE_SIZE);

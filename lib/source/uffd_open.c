@@ -36,40 +36,74 @@ static int open_device(int flags)
 	return fd;
 }
 
+#define WHAT_TO_CHANGE                                        \
+	"set sysctl vm.unprivileged_userfaultfd=1, or allow " \
+	"access to /dev/userfaultfd"
+
+/* Faults of system calls are served, too. */
+static int open_full(void)
+{
+	int fd, err = gpusvm_sys_userfaultfd(FD_FLAGS);
+
+	if (err >= 0)
+		return err;
+	fd = open_device(FD_FLAGS);
+	return fd >= 0 ? fd : err;
+}
+
+/* At warning level if something else can stand in for it. */
+static void tell_why_not(const struct uffd *uffd, int err)
+{
+	enum gpusvm_log_level level = uffd->wanted == GPUSVM_SOURCE_AUTO
+					      ? GPUSVM_LOG_WARNING
+					      : GPUSVM_LOG_ERROR;
+
+	if (err != -EPERM && err != -ENOSYS)
+		gpusvm_log(GPUSVM_LOG_ERROR, "no userfaultfd: error %d", -err);
+	else if (uffd->wanted == GPUSVM_SOURCE_USERFAULTFD_USER)
+		gpusvm_log(
+			level,
+			"no userfaultfd for user mode only (error %d): allow "
+			"userfaultfd in the seccomp filter of this "
+			"container; Linux 5.11 is needed",
+			-err);
+	else
+		gpusvm_log(level,
+			   "no userfaultfd (error %d): " WHAT_TO_CHANGE
+			   ", or allow userfaultfd in the seccomp filter of "
+			   "this container",
+			   -err);
+}
+
 /*
  * Full service first; a descriptor that serves no faults of system calls is
  * open to every process on most machines, and better than nothing.
  */
-static int open_fd(unsigned long *features)
+static int open_fd(const struct uffd *uffd, unsigned long *features)
 {
-	int err, fd;
+	int fd, err = -EPERM;
 
-	*features = GPUSVM_FEATURE_USERFAULTFD | GPUSVM_FEATURE_KERNEL_FAULTS;
-	err = gpusvm_sys_userfaultfd(FD_FLAGS);
-	if (err >= 0)
-		return err;
-	fd = open_device(FD_FLAGS);
-	if (fd >= 0)
-		return fd;
-
-	*features = GPUSVM_FEATURE_USERFAULTFD;
-	fd = gpusvm_sys_userfaultfd(FD_FLAGS | UFFD_USER_MODE_ONLY);
-	if (fd >= 0) {
-		log_warning("userfaultfd is restricted: system calls on "
-			    "device-resident memory will give EFAULT (set "
-			    "sysctl vm.unprivileged_userfaultfd=1, or allow "
-			    "access to /dev/userfaultfd)");
-		return fd;
+	*features = GPUSVM_FEATURE_USERFAULTFD | GPUSVM_FEATURE_CPU_FAULTS |
+		    GPUSVM_FEATURE_EVENTS;
+	if (uffd->wanted != GPUSVM_SOURCE_USERFAULTFD_USER) {
+		err = open_full();
+		if (err >= 0) {
+			*features |= GPUSVM_FEATURE_KERNEL_FAULTS;
+			return err;
+		}
 	}
-	if (err != -EPERM && err != -ENOSYS) {
-		log_error("no userfaultfd: error %d", -err);
-		return err;
+	if (uffd->wanted != GPUSVM_SOURCE_USERFAULTFD) {
+		fd = gpusvm_sys_userfaultfd(FD_FLAGS | UFFD_USER_MODE_ONLY);
+		if (fd < 0 && uffd->wanted != GPUSVM_SOURCE_AUTO)
+			err = fd;
+		if (fd >= 0 && uffd->wanted == GPUSVM_SOURCE_AUTO)
+			log_warning("userfaultfd is restricted: system calls "
+				    "on device-resident memory will give "
+				    "EFAULT (" WHAT_TO_CHANGE ")");
+		if (fd >= 0)
+			return fd;
 	}
-	log_error("no userfaultfd (error %d): set sysctl "
-		  "vm.unprivileged_userfaultfd=1, or allow access to "
-		  "/dev/userfaultfd, or allow userfaultfd in the seccomp "
-		  "filter of this container",
-		  -err);
+	tell_why_not(uffd, err);
 	return err;
 }
 
@@ -126,7 +160,7 @@ static int open_staging(struct uffd *uffd)
 	unsigned long ignored, granted;
 	int err, fd;
 
-	fd = open_fd(&ignored);
+	fd = open_fd(uffd, &ignored);
 	if (fd < 0)
 		return fd;
 	err = handshake(fd, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, &granted);
@@ -142,7 +176,7 @@ int gpusvm_uffd_negotiate(struct uffd *uffd)
 {
 	int err, fd;
 
-	fd = open_fd(&uffd->source.features);
+	fd = open_fd(uffd, &uffd->source.features);
 	if (fd < 0)
 		return fd;
 	err = handshake(fd, FEATURES_NEEDED | FEATURES_WANTED, &uffd->api);

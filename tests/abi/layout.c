@@ -67,6 +67,11 @@ static void scalars(void)
 	VALUE(GPUSVM_TECHNIQUE_AUTO);
 	VALUE(GPUSVM_TECHNIQUE_MOVE);
 	VALUE(GPUSVM_TECHNIQUE_WRITE_PROTECT);
+	VALUE(GPUSVM_SOURCE_AUTO);
+	VALUE(GPUSVM_SOURCE_USERFAULTFD);
+	VALUE(GPUSVM_SOURCE_USERFAULTFD_USER);
+	VALUE(GPUSVM_SOURCE_MPROTECT);
+	VALUE(GPUSVM_SOURCE_MANUAL);
 	VALUE(GPUSVM_LOG_ERROR);
 	VALUE(GPUSVM_LOG_WARNING);
 	VALUE(GPUSVM_LOG_INFO);
@@ -233,6 +238,7 @@ static void user_space(void)
 	FIELD(struct gpusvm_mm_opts, staging_bytes);
 	FIELD(struct gpusvm_mm_opts, watchdog_ms);
 	FIELD(struct gpusvm_mm_opts, cpu_fault_bytes);
+	FIELD(struct gpusvm_mm_opts, source);
 	TYPE(struct gpusvm_stats);
 	FIELD(struct gpusvm_stats, size);
 	FIELD(struct gpusvm_stats, cpu_faults);

@@ -184,6 +184,7 @@ static void conf_131_window_ends_with_the_rights(void **state)
 	struct fake_alloc *alloc;
 
 	(void)state;
+	test_needs_events("a bare mprotect()");
 	test_fill(mem, SZ_64K, 1);
 	alloc = fake_migrate_span(d, mem, SZ_64K);
 	assert_int_equal(mprotect(mem + SZ_32K, SZ_32K, PROT_READ), 0);

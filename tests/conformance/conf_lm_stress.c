@@ -103,11 +103,12 @@ static bool drop(struct slot *s, bool unmap)
 	store(&s->published, 0);
 	store(&s->epoch, s->epoch + 1);
 	if (unmap)
-		done = mmap(s->mem, SLOT_SIZE, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-			    0) == s->mem;
+		done = test_change(mmap, s->mem, SLOT_SIZE,
+				   PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+				   0) == s->mem;
 	else
-		done = !madvise(s->mem, SLOT_SIZE, MADV_DONTNEED);
+		done = !test_change(madvise, s->mem, SLOT_SIZE, MADV_DONTNEED);
 	if (!done)
 		print_error("%s: %s\n", unmap ? "mmap" : "madvise",
 			    strerror(errno));
@@ -121,12 +122,14 @@ static bool protect(struct slot *s)
 {
 	bool right;
 
-	if (mprotect(s->mem, SLOT_SIZE, PROT_READ)) {
+	if (test_change(mprotect, s->mem, SLOT_SIZE, PROT_READ)) {
 		print_error("mprotect: %s\n", strerror(errno));
 		return false;
 	}
 	right = check_word(s, "protected");
-	return !mprotect(s->mem, SLOT_SIZE, PROT_READ | PROT_WRITE) && right;
+	return !test_change(mprotect, s->mem, SLOT_SIZE,
+			    PROT_READ | PROT_WRITE) &&
+	       right;
 }
 
 static bool change(struct slot *s)

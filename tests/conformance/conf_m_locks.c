@@ -73,6 +73,7 @@ static void conf_146_callback_waits_for_readers(void **state)
 	pthread_t thread;
 
 	(void)state;
+	test_needs_events("a bare madvise()");
 	test_fill(mem, SZ_64K, 1);
 	assert_ret(fake_get_pages(d, range), 0);
 	test_thread_start(&thread, hold_the_lock, &s);

@@ -6,13 +6,15 @@
  *
  * With the ready pool and copy engine, as a runtime would use them.
  *
- * argv[1]: move or wp; argv[2]: largest range in bytes; argv[3]: huge, for
- * transparent huge pages.  GPUSVM_STRESS_SECONDS: how long (10).
+ * argv[1]: move or wp; mprotect for that source; argv[2]: largest range in
+ * bytes; argv[3]: huge, for transparent huge pages.  GPUSVM_STRESS_SECONDS: how
+ * long (10).
  */
 #include <drm/drm_gpusvm.h>
 #include <gpusvm/copy.h>
 #include <gpusvm/devmem.h>
 #include <gpusvm/gpusvm.h>
+#include <gpusvm/hooks.h>
 
 #include <linux/err.h>
 #include <linux/kref.h>
@@ -45,6 +47,7 @@ static struct drm_gpusvm *svm;
 static struct drm_pagemap dpagemap;
 static unsigned long *words;
 static bool stop;
+static bool kernel_faults;
 
 static void block_release(struct kref *refs)
 {
@@ -201,9 +204,15 @@ static void *send(void *arg)
 		return NULL;
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
 		at = (unsigned long)rand_r(&seed) % (MEMORY - sizeof(back));
-		n += syscall(SYS_write, fds[1], (char *)words + at,
-			     sizeof(back)) == sizeof(back);
-		n -= read(fds[0], back, sizeof(back)) != sizeof(back);
+		if (!kernel_faults)
+			gpusvm_populate((char *)words + at, sizeof(back));
+		if (syscall(SYS_write, fds[1], (char *)words + at,
+			    sizeof(back)) == sizeof(back) &&
+		    read(fds[0], back, sizeof(back)) == sizeof(back))
+			n++;
+		/* It went to the device again. */
+		else if (kernel_faults)
+			break;
 	}
 	close(fds[0]);
 	close(fds[1]);
@@ -227,12 +236,9 @@ static void map_words(bool huge)
 		madvise(words, MEMORY, MADV_HUGEPAGE);
 }
 
-static void set_up(enum gpusvm_technique technique, unsigned long largest)
+static void set_up(const char *how, unsigned long largest)
 {
-	const struct gpusvm_mm_opts opts = {
-		.size = sizeof(opts),
-		.technique = technique,
-	};
+	struct gpusvm_mm_opts opts = { .size = sizeof(opts) };
 	const struct gpusvm_devmem_pool_opts pool_opts = {
 		.size = sizeof(pool_opts),
 		.bytes = 2 * MEMORY,
@@ -243,6 +249,12 @@ static void set_up(enum gpusvm_technique technique, unsigned long largest)
 	const unsigned long *chunks = chunk_sizes;
 	int err;
 
+	if (!strcmp(how, "mprotect"))
+		opts.source = GPUSVM_SOURCE_MPROTECT;
+	else
+		opts.technique = strcmp(how, "wp")
+					 ? GPUSVM_TECHNIQUE_MOVE
+					 : GPUSVM_TECHNIQUE_WRITE_PROTECT;
 	gpusvm_set_log(log_line, NULL, GPUSVM_LOG_WARNING);
 	err = gpusvm_mm_open(&mm, &opts);
 	if (err == -EPERM || err == -ENOSYS || err == -EOPNOTSUPP) {
@@ -256,6 +268,7 @@ static void set_up(enum gpusvm_technique technique, unsigned long largest)
 	svm = gpusvm_alloc(sizeof(*svm));
 	if (err || !svm)
 		die("set up", err);
+	kernel_faults = gpusvm_mm_features(mm) & GPUSVM_FEATURE_KERNEL_FAULTS;
 	dpagemap.ops = &pagemap_ops;
 	while (*chunks > largest)
 		chunks++;
@@ -306,12 +319,10 @@ int main(int argc, char **argv)
 	int err;
 
 	if (argc < 3) {
-		printf("usage: %s move|wp BYTES [huge]\n", argv[0]);
+		printf("usage: %s move|wp|mprotect BYTES [huge]\n", argv[0]);
 		return 2;
 	}
-	set_up(strcmp(argv[1], "wp") ? GPUSVM_TECHNIQUE_MOVE
-				     : GPUSVM_TECHNIQUE_WRITE_PROTECT,
-	       strtoul(argv[2], NULL, 0));
+	set_up(argv[1], strtoul(argv[2], NULL, 0));
 	map_words(argc > 3);
 	printf("seed: GPUSVM_TEST_SEED=%u\n", seed);
 	migrations = run(seed,

@@ -259,15 +259,23 @@ DEFINE_CALL(long, mmap, MMAP,
 	    A(fd), A(offset))
 DEFINE_CALL(int, munmap, MUNMAP, (unsigned long addr, size_t len), (addr, len),
 	    addr, len)
-DEFINE_CALL(int, mprotect, MPROTECT, (unsigned long addr, size_t len, int prot),
-	    (addr, len, prot), addr, len, A(prot))
-DEFINE_CALL(int, madvise, MADVISE, (unsigned long addr, size_t len, int advice),
-	    (addr, len, advice), addr, len, A(advice))
+DEFINE_CALL(ssize_t, pwrite, PWRITE,
+	    (int fd, const void *buf, size_t len, off_t offset),
+	    (fd, buf, len, offset), A(fd), A(buf), len, A(offset))
 DEFINE_CALL(long, mremap, MREMAP,
 	    (unsigned long addr, size_t old_len, size_t new_len, int flags,
 	     unsigned long to),
 	    (addr, old_len, new_len, flags, to), addr, old_len, new_len,
 	    A(flags), to)
+DEFINE_CALL(int, sigaction, SIGACTION,
+	    (int sig, const struct sys_action *action, struct sys_action *old),
+	    (sig, action, old), A(sig), A(action), A(old))
+DEFINE_CALL(int, queue_signal, QUEUE_SIGNAL, (pid_t tid, const siginfo_t *info),
+	    (tid, info), A(tid), A(info))
+DEFINE_CALL(int, mprotect, MPROTECT, (unsigned long addr, size_t len, int prot),
+	    (addr, len, prot), addr, len, A(prot))
+DEFINE_CALL(int, madvise, MADVISE, (unsigned long addr, size_t len, int advice),
+	    (addr, len, advice), addr, len, A(advice))
 DEFINE_CALL(int, pkey_mprotect, PKEY_MPROTECT,
 	    (unsigned long addr, size_t len, int prot, int pkey),
 	    (addr, len, prot, pkey), addr, len, A(prot), A(pkey))
@@ -338,6 +346,7 @@ DEFINE_CALL(long, thread_cpu_ns, THREAD_CPU_NS, (pid_t tid), (tid), A(tid))
 DEFINE_CALL(int, send_sigbus, SEND_SIGBUS, (pid_t tid, unsigned long addr),
 	    (tid, addr), A(tid), addr)
 DEFINE_CALL(pid_t, getpid, GETPID, (void), (), 0)
+DEFINE_REAL(int, save_error, (void), ())
 DEFINE_REAL(pid_t, gettid, (void), ())
 DEFINE_REAL(unsigned int, ncpus, (void), ())
 DEFINE_REAL(int, futex_wait,
@@ -384,4 +393,16 @@ void gpusvm_sys_restore_signals(const unsigned long *old)
 
 	if (!answered(FAKE_SYS_RESTORE_SIGNALS, args, &ret))
 		fake_sys_real_restore_signals(old);
+}
+
+void fake_sys_real_add_blocked(unsigned long mask);
+void gpusvm_sys_add_blocked(unsigned long mask)
+{
+	fake_sys_real_add_blocked(mask);
+}
+
+void fake_sys_real_restore_error(int saved);
+void gpusvm_sys_restore_error(int saved)
+{
+	fake_sys_real_restore_error(saved);
 }

@@ -53,4 +53,10 @@
 #define gpusvm_sys_file_id fake_sys_real_file_id
 #define gpusvm_sys_block_signals fake_sys_real_block_signals
 #define gpusvm_sys_restore_signals fake_sys_real_restore_signals
+#define gpusvm_sys_pwrite fake_sys_real_pwrite
+#define gpusvm_sys_sigaction fake_sys_real_sigaction
+#define gpusvm_sys_queue_signal fake_sys_real_queue_signal
+#define gpusvm_sys_add_blocked fake_sys_real_add_blocked
+#define gpusvm_sys_save_error fake_sys_real_save_error
+#define gpusvm_sys_restore_error fake_sys_real_restore_error
 #include "sys.c"

@@ -7,6 +7,8 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <gpusvm/hooks.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -64,6 +66,13 @@ bool test_others_map(void)
 	return SANITIZER_THREADS;
 }
 
+static unsigned long features;
+
+bool test_announces(void)
+{
+	return !(features & GPUSVM_FEATURE_EVENTS);
+}
+
 static struct {
 	void (*fn)(void *arg);
 	void *arg;
@@ -77,6 +86,22 @@ static unsigned int slow = 1;
 static bool verbose;
 static uint64_t seed;
 static struct gpusvm_mm_opts mm_opts = { .size = sizeof(mm_opts) };
+
+/*
+ * CMocka puts a handler of its own around every test, in the place of the
+ * library's; here it goes behind that.  A sanitizer puts its own in the place of
+ * this one.
+ */
+sighandler_t signal(int signum, sighandler_t handler)
+{
+	struct sigaction action = { .sa_handler = handler,
+				    .sa_flags = SA_RESTART };
+	struct sigaction old;
+
+	sigaddset(&action.sa_mask, signum);
+	return gpusvm_sigaction(signum, &action, &old) ? SIG_ERR
+						       : old.sa_handler;
+}
 
 /* ---- Log ---- */
 
@@ -214,6 +239,14 @@ static void read_environment(void)
 		mm_opts.technique = GPUSVM_TECHNIQUE_MOVE;
 	else if (value && !strcmp(value, "wp"))
 		mm_opts.technique = GPUSVM_TECHNIQUE_WRITE_PROTECT;
+
+	value = getenv("GPUSVM_TEST_SOURCE");
+	if (value && !strcmp(value, "user"))
+		mm_opts.source = GPUSVM_SOURCE_USERFAULTFD_USER;
+	else if (value && !strcmp(value, "mprotect"))
+		mm_opts.source = GPUSVM_SOURCE_MPROTECT;
+	else if (value && !strcmp(value, "manual"))
+		mm_opts.source = GPUSVM_SOURCE_MANUAL;
 }
 
 static int run(const struct CMUnitTest *tests, size_t num_tests)
@@ -251,6 +284,7 @@ int test_main(const struct CMUnitTest *tests, size_t num_tests, int argc,
 		return EXIT_FAILURE;
 	}
 
+	features = gpusvm_mm_features(test_mm);
 	result = run(tests, num_tests);
 
 	err = gpusvm_mm_close(test_mm);

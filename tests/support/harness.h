@@ -25,7 +25,8 @@
  * record what they see, or use the helpers that return a bool.
  *
  * Environment: GPUSVM_TEST_SEED repeats a run, GPUSVM_TEST_TECHNIQUE=move or
- * wp picks how pages are taken from the CPU, GPUSVM_TEST_SLOW=n multiplies all
+ * wp picks how pages are taken from the CPU, GPUSVM_TEST_SOURCE=user, mprotect
+ * or manual what tells of faults, GPUSVM_TEST_SLOW=n multiplies all
  * time limits, GPUSVM_TEST_VERBOSE=1 shows every log line.  The first argument
  * is a pattern that selects tests.
  */
@@ -48,6 +49,7 @@
 
 #include <drm/drm_gpusvm.h>
 #include <gpusvm/gpusvm.h>
+#include <gpusvm/hooks.h>
 #include <linux/err.h>
 
 #define SZ_32K (32ul << 10)
@@ -150,6 +152,23 @@ void test_assert_ret(long actual, long expected, const char *what,
  * sanitizer does: then a hole may be filled.
  */
 bool test_others_map(void);
+
+/* For what must be told of by the kernel, or comes with userfaultfd only. */
+#define test_needs_events(why)                                                \
+	do {                                                                  \
+		if (test_announces())                                         \
+			test_skip("this source is told of no changes: " why); \
+	} while (0)
+
+/*
+ * Whether changes of memory are to be announced because the source does not
+ * tell of them; the helpers below do.
+ */
+bool test_announces(void);
+
+/* A call of libc that changes memory, by its hook if it is to be announced. */
+#define test_change(name, ...) \
+	(test_announces() ? gpusvm_##name(__VA_ARGS__) : name(__VA_ARGS__))
 
 /* ---- Time ---- */
 

@@ -77,7 +77,7 @@ unsigned char *test_area_map(struct test_area *area, size_t offset, size_t size,
 	void *mem;
 
 	assert_true(offset + size <= area->size);
-	mem = mmap(want, size, prot, flags | MAP_FIXED, fd, 0);
+	mem = test_change(mmap, want, size, prot, flags | MAP_FIXED, fd, 0);
 	if (mem == MAP_FAILED)
 		return NULL;
 	assert_ptr_equal(mem, want);
@@ -109,7 +109,8 @@ static void unmap_area(struct test_area *area)
 		     end < pages && area->hole[end] == area->hole[first]; end++)
 			;
 		if (!area->hole[first])
-			munmap(area->reserved + first * PS, (end - first) * PS);
+			test_change(munmap, area->reserved + first * PS,
+				    (end - first) * PS);
 	}
 }
 
@@ -173,7 +174,7 @@ void test_munmap(void *addr, size_t size)
 
 	if (area)
 		set_hole(area, addr, size, true);
-	assert_int_equal(munmap(addr, size), 0);
+	assert_int_equal(test_change(munmap, addr, size), 0);
 }
 
 void test_munmap_sync(void *addr, size_t size)
@@ -187,7 +188,8 @@ bool test_try_mremap(void *addr, size_t size, void *to)
 	struct test_area *from_area = find_area(addr);
 	struct test_area *to_area = find_area(to);
 
-	if (mremap(addr, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+	if (test_change(mremap, addr, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+			to) != to)
 		return false;
 	if (from_area)
 		set_hole(from_area, addr, size, true);
@@ -209,7 +211,7 @@ void test_mremap_sync(void *addr, size_t size, void *to)
 
 void test_madvise_sync(void *addr, size_t size, int advice)
 {
-	assert_int_equal(madvise(addr, size, advice), 0);
+	assert_int_equal(test_change(madvise, addr, size, advice), 0);
 	gpusvm_mm_sync(test_mm);
 }
 

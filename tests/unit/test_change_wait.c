@@ -13,10 +13,12 @@
 
 /* ---- A source of its own, for an address space that is opened for real ---- */
 
-int __wrap_gpusvm_uffd_open(struct source **source);
+int __wrap_gpusvm_source_open(enum gpusvm_source wanted,
+			      struct source **source);
 
-int __wrap_gpusvm_uffd_open(struct source **source)
+int __wrap_gpusvm_source_open(enum gpusvm_source wanted, struct source **source)
 {
+	(void)wanted;
 	*source = &fake->source;
 	return 0;
 }

@@ -20,7 +20,8 @@
 
 /* ---- The source and the allocator are the test's ---- */
 
-int __wrap_gpusvm_uffd_open(struct source **source);
+int __wrap_gpusvm_source_open(enum gpusvm_source wanted,
+			      struct source **source);
 void *__real_gpusvm_alloc(size_t size);
 void *__wrap_gpusvm_alloc(size_t size);
 void *__real_gpusvm_alloc_pages(size_t size, size_t align);
@@ -30,8 +31,9 @@ static struct fake_source *fake;
 static int uffd_error;
 static unsigned int fail_in;
 
-int __wrap_gpusvm_uffd_open(struct source **source)
+int __wrap_gpusvm_source_open(enum gpusvm_source wanted, struct source **source)
 {
+	(void)wanted;
 	*source = &fake->source;
 	return uffd_error;
 }

@@ -20,7 +20,7 @@ static int setup(void **state)
 	uffd_script_start();
 	expect_descriptor(UFFD);
 	expect_descriptor(STAGING_UFFD);
-	if (gpusvm_uffd_open(&source))
+	if (gpusvm_uffd_open(GPUSVM_SOURCE_AUTO, &source))
 		return -1;
 	nclosed = 0;
 	return 0;
@@ -467,7 +467,7 @@ static void open_that_fails_leaves_nothing(void **state)
 	expect_open(-ENOSYS);
 	fake_sys_expect(FAKE_SYS_OPEN, -ENOENT);
 	expect_open(-ENOSYS);
-	assert_int_equal(gpusvm_uffd_open(&other), -ENOSYS);
+	assert_int_equal(gpusvm_uffd_open(GPUSVM_SOURCE_AUTO, &other), -ENOSYS);
 	assert_script_played();
 	assert_null(other);
 	assert_int_equal(gpusvm_alloc_live(), blocks);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The least of a device: memory goes to it, and comes home. */
+#ifndef TESTS_SOURCES_DEVICE_H
+#define TESTS_SOURCES_DEVICE_H
+
+#include <gpusvm/gpusvm.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Open with a source; 0 or -errno.  The last log lines are kept. */
+int device_open(enum gpusvm_source source);
+void device_close(void);
+unsigned long device_features(void);
+bool device_log_has(const char *text);
+extern unsigned int device_log_errors;
+
+/* Memory of its own, between guards; @size is a power of two. */
+unsigned char *device_map(size_t size, int prot);
+
+/* Send [addr, addr + size), one range, to the device; 0 or -errno. */
+int device_take(void *addr, size_t size);
+/* Pages on the device now. */
+unsigned long device_pages(void);
+
+/* Print and exit; for processes that are one test. */
+#define check(condition)                                             \
+	do {                                                         \
+		if (!(condition))                                    \
+			device_fail(#condition, __FILE__, __LINE__); \
+	} while (0)
+void device_fail(const char *what, const char *file, int line)
+	__attribute__((noreturn));
+
+#endif /* TESTS_SOURCES_DEVICE_H */
