@@ -15,6 +15,7 @@
 #include "compiler.h"
 #include "events.h"
 #include "grace.h"
+#include "handler.h"
 #include "lockdep.h"
 #include "log.h"
 #include "migration.h"
@@ -361,17 +362,20 @@ static void apply(const struct change *change, const struct source_event *event)
 {
 	struct mm_struct *mm = change->range.mm;
 	struct applied_event applied;
+	unsigned int epoch = 0;
 	bool apply_it;
 
 	if (!READ_ONCE(mm->pt.npages))
 		return;
 	gpusvm_down_write(&mm->event_lock);
 	apply_it = event->type == SOURCE_REMAP || !change->landed;
-	if (apply_it)
+	if (apply_it) {
 		gpusvm_event_apply(mm, event, &applied);
+		epoch = gpusvm_handler_count(mm);
+	}
 	gpusvm_up_write(&mm->event_lock);
 	if (apply_it)
-		gpusvm_event_finish(mm, &applied);
+		gpusvm_handler_finish(mm, &applied, epoch);
 }
 
 static void retract(struct change *change)

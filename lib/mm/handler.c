@@ -72,17 +72,26 @@ static void end_job(struct handler *handler)
 	pthread_mutex_unlock(&handler->lock);
 }
 
-/*
- * Events are counted by the epoch in which they were read, so that who waits
- * for those read so far need not keep out the next ones.
- */
-static void finish_event(struct mm_struct *mm, struct job *job)
+unsigned int gpusvm_handler_count(struct mm_struct *mm)
+{
+	struct handler *handler = mm->handler;
+	unsigned int epoch;
+
+	pthread_mutex_lock(&handler->lock);
+	epoch = handler->epoch;
+	handler->in_epoch[epoch]++;
+	pthread_mutex_unlock(&handler->lock);
+	return epoch;
+}
+
+void gpusvm_handler_finish(struct mm_struct *mm, struct applied_event *applied,
+			   unsigned int epoch)
 {
 	struct handler *handler = mm->handler;
 
-	gpusvm_event_finish(mm, &job->applied);
+	gpusvm_event_finish(mm, applied);
 	pthread_mutex_lock(&handler->lock);
-	if (!--handler->in_epoch[job->epoch])
+	if (!--handler->in_epoch[epoch])
 		pthread_cond_broadcast(&handler->done);
 	pthread_mutex_unlock(&handler->lock);
 }
@@ -109,14 +118,9 @@ void gpusvm_handler_wait(struct mm_struct *mm)
 static void apply_event(struct mm_struct *mm, const struct source_event *event,
 			struct job *job)
 {
-	struct handler *handler = mm->handler;
-
 	*job = (struct job){ .ops = NULL };
 	gpusvm_event_apply(mm, event, &job->applied);
-	pthread_mutex_lock(&handler->lock);
-	job->epoch = handler->epoch;
-	handler->in_epoch[job->epoch]++;
-	pthread_mutex_unlock(&handler->lock);
+	job->epoch = gpusvm_handler_count(mm);
 }
 
 /*
@@ -144,7 +148,8 @@ static int read_batch(struct mm_struct *mm, struct source_event *events,
 	/* A full queue is no reason to forget an event. */
 	for (i = 0; i < njobs; i++)
 		if (!push_job(mm->handler, &jobs[i]))
-			finish_event(mm, &jobs[i]);
+			gpusvm_handler_finish(mm, &jobs[i].applied,
+					      jobs[i].epoch);
 	*any = n > 0;
 	return nfaults;
 }
@@ -252,7 +257,7 @@ static void do_job(struct mm_struct *mm, struct job *job)
 	if (job->ops)
 		serve_device(mm, job);
 	else
-		finish_event(mm, job);
+		gpusvm_handler_finish(mm, &job->applied, job->epoch);
 }
 
 static void do_jobs(struct mm_struct *mm)

@@ -29,7 +29,7 @@ struct dev_pagemap_ops;
  * @zone_device_data: For a fault: the page's allocation, with a reference
  * @fault: For a fault: what the source told
  * @applied: For an event: what is left to be done
- * @epoch: For an event: when it was read
+ * @epoch: For an event: when it was applied
  */
 struct job {
 	const struct dev_pagemap_ops *ops;
@@ -54,8 +54,8 @@ struct job {
  * @first: The oldest job
  * @njobs: How many there are
  * @working: Threads that are at a job
- * @epoch: 0 or 1: what an event that is read now counts for
- * @in_epoch: Events read in each epoch and not done
+ * @epoch: 0 or 1: what an event that is applied now counts for
+ * @in_epoch: Events applied in each epoch and not done
  * @wait_lock: Held by the one thread that waits for an epoch
  */
 struct handler {
@@ -90,7 +90,20 @@ void gpusvm_handler_stop(struct mm_struct *mm);
  */
 void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt);
 
-/* Wait until every event that anyone has read before has been acted on. */
+/*
+ * Events are counted by the epoch in which they were applied, so that who waits
+ * for those up to now need not keep out the next ones: count one while
+ * event_lock is still held for writing, and say of which epoch it is when the
+ * rest of it is to be done.
+ */
+unsigned int gpusvm_handler_count(struct mm_struct *mm);
+void gpusvm_handler_finish(struct mm_struct *mm, struct applied_event *applied,
+			   unsigned int epoch);
+
+/*
+ * Wait until every event that anyone has applied before has been acted on: read
+ * from the source, or announced and at its end.
+ */
 void gpusvm_handler_wait(struct mm_struct *mm);
 
 #endif /* GPUSVM_MM_HANDLER_H */

@@ -160,6 +160,7 @@ bool fake_is_zero(const void *page, unsigned long npages);
 /**
  * struct fake_owner - An allocation that device pages belong to
  * @refs: References; 1 from its creation
+ * @put: Called before a reference is put, if there is one
  * @fault: Serves migrate_to_ram
  * @faults: Calls of it
  * @read_error: What read_pages returns
@@ -168,6 +169,7 @@ bool fake_is_zero(const void *page, unsigned long npages);
  */
 struct fake_owner {
 	int refs;
+	void (*put)(void);
 	enum vm_fault_result (*fault)(struct vm_fault *vmf);
 	unsigned int faults;
 	int read_error;

@@ -151,6 +151,8 @@ static void owner_put(void *zone_device_data)
 {
 	struct fake_owner *owner = zone_device_data;
 
+	if (owner->put)
+		owner->put();
 	__atomic_fetch_sub(&owner->refs, 1, __ATOMIC_ACQ_REL);
 }
 

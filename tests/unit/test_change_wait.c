@@ -305,6 +305,35 @@ static void drain_waits_for_both_kinds(void **state)
 	assert_int_equal(naps, 7);
 }
 
+static struct unit_thread waiter;
+
+static void wait_for_events(void *arg)
+{
+	(void)arg;
+	gpusvm_handler_wait(mm);
+}
+
+/* The first page of the change is about to be free. */
+static void look_whether_somebody_waits(void)
+{
+	owner.put = NULL;
+	unit_thread_start(&waiter, wait_for_events, NULL);
+	unit_thread_settle(&waiter);
+	assert_false(unit_thread_done(&waiter));
+}
+
+/* Who needs device pages that nobody has any more waits until they are free. */
+static void pages_of_an_untold_change_are_waited_for(void **state)
+{
+	(void)state;
+	begin(MMU_NOTIFY_CLEAR, FIRST, N);
+	fake_sys_reset();
+	owner.put = look_whether_somebody_waits;
+	gpusvm_change_end(&change, true);
+	unit_thread_join(&waiter);
+	assert_freed(0, N);
+}
+
 /* ---- An address space that is opened for real ---- */
 
 static struct mm_struct *opened;
@@ -532,6 +561,7 @@ int main(void)
 		change_test(subscribing_does_not_wait_for_what_was_announced),
 		change_test(subscribing_waits_for_calls_without_memory),
 		change_test(drain_waits_for_both_kinds),
+		change_test(pages_of_an_untold_change_are_waited_for),
 		change_test(close_waits_for_changes),
 		change_test(child_of_a_thread_in_a_change_is_free),
 		change_test(child_does_not_wait_for_its_parents_threads),
