@@ -48,6 +48,7 @@ struct commit {
 	unsigned long wrong_errors;
 	/* By the driver */
 	unsigned long not_evicted;
+	int evict_err;
 	unsigned long wrong_releases;
 	/* By the CPU */
 	unsigned long changes;
@@ -239,11 +240,15 @@ static struct fake_alloc *migrate(struct commit *c, struct slot *s)
 /* What has come home by itself meanwhile is a success, too. */
 static void evict(struct commit *c, struct fake_alloc *alloc)
 {
-	if (drm_gpusvm_evict_to_ram(&alloc->base))
+	int err = drm_gpusvm_evict_to_ram(&alloc->base);
+
+	if (err) {
 		c->not_evicted++;
-	else if (!test_wait_for(alloc->released > 0, TEST_WAIT_MS) ||
-		 alloc->released != 1)
+		c->evict_err = err;
+	} else if (!test_wait_for(alloc->released > 0, TEST_WAIT_MS) ||
+		   alloc->released != 1) {
 		c->wrong_releases++;
+	}
 }
 
 /* ---- The tests ---- */
@@ -285,6 +290,7 @@ static void finish(struct commit *c, pthread_t *thread)
 	assert_int_equal(c->lost, 0);
 	assert_int_equal(c->wrong_errors, 0);
 	assert_int_equal(c->wrong_releases, 0);
+	assert_ret(c->evict_err, 0);
 	assert_int_equal(c->not_evicted, 0);
 	assert_true(c->looks > 0);
 	assert_true(c->changes > 0);
