@@ -53,7 +53,9 @@ struct gpusvm_change {
  *
  * Tells the subscribers; until gpusvm_change_end() no device can get at pages
  * of the interval, and nothing of it migrates to one.  Changes nest and run in
- * parallel.
+ * parallel.  With the sources mprotect and manual what the interval has on
+ * devices comes home first if it is to be unmapped or dropped, which the calls
+ * below do without.
  *
  * Context: Between begin and end make the change and nothing else of the
  * library: a device's first interest in an address waits for changes that go

@@ -243,8 +243,6 @@ static void close_change(struct change *change)
 {
 	struct mm_struct *mm = change->range.mm;
 
-	if (!mm->source->ops->guard)
-		return;
 	gpusvm_down_write(&mm->event_lock);
 	pthread_mutex_lock(&mm->pt_lock);
 	change->closed = true;
@@ -269,7 +267,7 @@ bool gpusvm_change_is_closed(struct mm_struct *mm, unsigned long start,
 }
 
 static void begin(struct gpusvm_change *change, enum mmu_notifier_event event,
-		  const void *addr, size_t size, bool close)
+		  const void *addr, size_t size)
 {
 	unsigned long start = (unsigned long)addr & PAGE_MASK;
 	unsigned long end =
@@ -292,35 +290,67 @@ static void begin(struct gpusvm_change *change, enum mmu_notifier_event event,
 		wait_for_migrations(announced);
 		gpusvm_notify_start(&announced->range);
 		gpusvm_mm_count(&mm->stats.events, 1);
-		if (close)
-			close_change(announced);
 	}
 	change->priv = announced;
 	gpusvm_sys_restore_signals(&mask);
 }
 
+static bool guards(const struct gpusvm_change *change)
+{
+	const struct change *announced = change->priv;
+
+	return announced && announced->range.mm->source->ops->guard;
+}
+
+/*
+ * Who touches a page waits, too; a signal handler would do so on the thread
+ * that is to end the change.
+ */
+void gpusvm_change_close(const struct gpusvm_change *change)
+{
+	struct change *announced = change->priv;
+
+	if (!guards(change))
+		return;
+	gpusvm_sys_block_signals(&announced->mask);
+	announced->quiet = true;
+	close_change(announced);
+}
+
+/*
+ * The caller may touch the memory before he changes it, as free() does: what is
+ * on a device comes home while it can, and nothing goes there again.
+ */
 void gpusvm_change_begin(struct gpusvm_change *change,
 			 enum mmu_notifier_event event, const void *addr,
 			 size_t size)
 {
-	begin(change, event, addr, size, event <= MMU_NOTIFY_CLEAR);
+	unsigned long mask;
+
+	begin(change, event, addr, size);
+	if (event > MMU_NOTIFY_CLEAR || !guards(change) ||
+	    !gpusvm_populate(addr, size))
+		return;
+	log_warning("change of %p: what could not come home waits for its end",
+		    addr);
+	gpusvm_sys_block_signals(&mask);
+	close_change(change->priv);
+	gpusvm_sys_restore_signals(&mask);
+}
+
+void gpusvm_change_begin_call(struct gpusvm_change *change,
+			      enum mmu_notifier_event event, const void *addr,
+			      size_t size)
+{
+	begin(change, event, addr, size);
+	if (event <= MMU_NOTIFY_CLEAR)
+		gpusvm_change_close(change);
 }
 
 void gpusvm_change_begin_move(struct gpusvm_change *change, unsigned long addr,
 			      size_t size)
 {
-	begin(change, MMU_NOTIFY_UNMAP, (void *)addr, size, false);
-}
-
-void gpusvm_change_close(const struct gpusvm_change *change)
-{
-	unsigned long mask;
-
-	if (!change->priv)
-		return;
-	gpusvm_sys_block_signals(&mask);
-	close_change(change->priv);
-	gpusvm_sys_restore_signals(&mask);
+	begin(change, MMU_NOTIFY_UNMAP, (void *)addr, size);
 }
 
 bool gpusvm_change_was_told(const struct gpusvm_change *change)
@@ -403,16 +433,18 @@ static void end_change(struct gpusvm_change *change,
 		gpusvm_grace_leave(&calls, change->section);
 		return;
 	}
-	/* A signal handler forked: its child has no such change. */
-	if (announced->range.mm->pid != gpusvm_sys_getpid()) {
-		gpusvm_free(announced);
-		return;
-	}
 	gpusvm_sys_block_signals(&mask);
-	if (event)
-		apply(announced, event);
-	gpusvm_notify_end(&announced->range);
-	retract(announced);
+	if (announced->quiet)
+		mask = announced->mask;
+	if (announced->range.mm->pid != gpusvm_sys_getpid()) {
+		/* A signal handler forked: its child has no such change. */
+		gpusvm_free(announced);
+	} else {
+		if (event)
+			apply(announced, event);
+		gpusvm_notify_end(&announced->range);
+		retract(announced);
+	}
 	gpusvm_sys_restore_signals(&mask);
 }
 

@@ -23,6 +23,8 @@ struct source_event;
  * @told: The source told of it, too; under pt_lock
  * @landed: Other memory was moved there meanwhile; under pt_lock
  * @closed: No page comes home to it; under pt_lock
+ * @quiet: The thread has signals blocked until the end
+ * @mask: What it had blocked before
  */
 struct change {
 	struct change *next;
@@ -30,11 +32,23 @@ struct change {
 	bool told;
 	bool landed;
 	bool closed;
+	bool quiet;
+	unsigned long mask;
 };
 
 /*
- * gpusvm_change_begin() of an mremap(): until _close() pages may come home to it,
- * as they must where the source guards.
+ * gpusvm_change_begin() for a system call that follows at once: what the
+ * interval has on devices need not come home first where the source guards.
+ * There no signal handler runs on the thread before the end, since it would wait
+ * for ever for a page of the interval.
+ */
+void gpusvm_change_begin_call(struct gpusvm_change *change,
+			      enum mmu_notifier_event event, const void *addr,
+			      size_t size);
+
+/*
+ * The same of an mremap(): until _close() pages may come home to it, as they
+ * must where the source guards.  What is closed first ends last.
  */
 void gpusvm_change_begin_move(struct gpusvm_change *change, unsigned long addr,
 			      size_t size);

@@ -57,7 +57,7 @@ int gpusvm_munmap(void *addr, size_t length)
 	struct gpusvm_change change;
 	int err;
 
-	gpusvm_change_begin(&change, MMU_NOTIFY_UNMAP, addr, length);
+	gpusvm_change_begin_call(&change, MMU_NOTIFY_UNMAP, addr, length);
 	err = gpusvm_sys_munmap((unsigned long)addr, length);
 	gpusvm_change_end(&change, !err);
 	return (int)gpusvm_sys_to_libc(err);
@@ -77,7 +77,8 @@ void *gpusvm_mmap(void *addr, size_t length, int prot, int flags, int fd,
 	long ret;
 
 	if (replaces)
-		gpusvm_change_begin(&change, MMU_NOTIFY_UNMAP, addr, length);
+		gpusvm_change_begin_call(&change, MMU_NOTIFY_UNMAP, addr,
+					 length);
 	ret = gpusvm_sys_mmap((unsigned long)addr, length, prot, flags, fd,
 			      offset);
 	if (replaces)
@@ -92,8 +93,8 @@ static long shrink(unsigned long addr, size_t old_len, size_t new_len,
 	struct gpusvm_change change;
 	long ret;
 
-	gpusvm_change_begin(&change, MMU_NOTIFY_UNMAP, (void *)(addr + new_len),
-			    old_len - new_len);
+	gpusvm_change_begin_call(&change, MMU_NOTIFY_UNMAP,
+				 (void *)(addr + new_len), old_len - new_len);
 	ret = gpusvm_sys_mremap(addr, old_len, new_len, flags, 0);
 	gpusvm_change_end(&change, !is_error(ret));
 	return ret;
@@ -157,9 +158,9 @@ static long move(unsigned long addr, size_t old_len, size_t new_len, int flags,
 	if (!ret)
 		ret = unguard(&tail, addr + kept, old_len - kept);
 	/* Not before: what comes home brings its neighbours along. */
-	gpusvm_change_close(&replaced);
-	gpusvm_change_close(&tail);
 	gpusvm_change_close(&head);
+	gpusvm_change_close(&tail);
+	gpusvm_change_close(&replaced);
 	if (!ret)
 		ret = gpusvm_sys_mremap(addr, old_len, new_len, flags, to);
 	done = !is_error(ret);
@@ -316,7 +317,8 @@ int gpusvm_madvise(void *addr, size_t length, int advice)
 	int err;
 
 	if (concerns)
-		gpusvm_change_begin(&change, MMU_NOTIFY_CLEAR, addr, length);
+		gpusvm_change_begin_call(&change, MMU_NOTIFY_CLEAR, addr,
+					 length);
 	err = gpusvm_sys_madvise((unsigned long)addr, length, advice);
 	/* -ENOMEM tells of holes; what was there is dropped. */
 	if (concerns)
@@ -331,8 +333,8 @@ static void begin_break(struct gpusvm_change *change, unsigned long from)
 
 	from = ALIGN_UP(from, PAGE_SIZE);
 	to = ALIGN_UP(to, PAGE_SIZE);
-	gpusvm_change_begin(change, MMU_NOTIFY_UNMAP, (void *)from,
-			    from < to ? to - from : 0);
+	gpusvm_change_begin_call(change, MMU_NOTIFY_UNMAP, (void *)from,
+				 from < to ? to - from : 0);
 }
 
 /* libc does not say so if the kernel left the break where it was. */

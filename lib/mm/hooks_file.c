@@ -35,7 +35,8 @@ void *gpusvm_shmat(int shmid, const void *addr, int flags)
 	/* SHMLBA is a page wherever the library runs. */
 	if (flags & SHM_RND)
 		start &= PAGE_MASK;
-	gpusvm_change_begin(&change, MMU_NOTIFY_UNMAP, (void *)start, size);
+	gpusvm_change_begin_call(&change, MMU_NOTIFY_UNMAP, (void *)start,
+				 size);
 	ret = gpusvm_sys_shmat(shmid, (unsigned long)addr, flags);
 	gpusvm_change_end(&change, ret >= 0);
 	return (void *)gpusvm_sys_to_libc(ret);
@@ -133,9 +134,9 @@ static void begin_extent(struct file_change *change, int fd,
 		change->n = find_places(mm, extent, change->pieces);
 	for (piece = change->pieces; piece < change->pieces + change->n;
 	     piece++)
-		gpusvm_change_begin(&piece->change, MMU_NOTIFY_CLEAR,
-				    (void *)piece->start,
-				    piece->end - piece->start);
+		gpusvm_change_begin_call(&piece->change, MMU_NOTIFY_CLEAR,
+					 (void *)piece->start,
+					 piece->end - piece->start);
 }
 
 static void end_extent(struct file_change *change)
@@ -207,8 +208,8 @@ int gpusvm_shmdt(const void *addr)
 	struct gpusvm_change change;
 	int err;
 
-	gpusvm_change_begin(&change, MMU_NOTIFY_UNMAP, addr,
-			    segment_size((unsigned long)addr));
+	gpusvm_change_begin_call(&change, MMU_NOTIFY_UNMAP, addr,
+				 segment_size((unsigned long)addr));
 	err = gpusvm_sys_shmdt((unsigned long)addr);
 	gpusvm_change_end(&change, !err);
 	return (int)gpusvm_sys_to_libc(err);
@@ -281,8 +282,8 @@ long gpusvm_mbind(void *addr, unsigned long length, int mode,
 	struct gpusvm_change change;
 	int err;
 
-	gpusvm_change_begin(&change, MMU_NOTIFY_CLEAR, addr,
-			    moves ? length : 0);
+	gpusvm_change_begin_call(&change, MMU_NOTIFY_CLEAR, addr,
+				 moves ? length : 0);
 	err = gpusvm_sys_mbind((unsigned long)addr, length, mode, nodemask,
 			       maxnode, flags);
 	gpusvm_change_end(&change, false);
@@ -301,8 +302,8 @@ long gpusvm_move_pages(int pid, unsigned long count, void **pages,
 		start = min(start, (unsigned long)pages[i]);
 		end = max(end, (unsigned long)pages[i] + 1);
 	}
-	gpusvm_change_begin(&change, MMU_NOTIFY_CLEAR, (void *)start,
-			    start < end ? end - start : 0);
+	gpusvm_change_begin_call(&change, MMU_NOTIFY_CLEAR, (void *)start,
+				 start < end ? end - start : 0);
 	err = gpusvm_sys_move_pages(pid, count, pages, nodes, status, flags);
 	gpusvm_change_end(&change, false);
 	return gpusvm_sys_to_libc(err);

@@ -503,6 +503,30 @@ static void announced_drop_gives_zeros(void)
 	device_close();
 }
 
+/* Between begin and end the memory is the caller's, as free() would want it. */
+static void announced_change_may_touch_what_it_changes(void)
+{
+	unsigned char *mem = device_map(4 * SIZE, RW);
+	struct gpusvm_change change;
+	size_t i;
+
+	check(!device_open(GPUSVM_SOURCE_MPROTECT));
+	fill(mem, 4 * SIZE, 18);
+	check(!device_take(mem, SIZE));
+	check(!device_take(mem + SIZE, SIZE));
+	gpusvm_change_begin(&change, MMU_NOTIFY_CLEAR, mem + SIZE, SIZE);
+	check(matches(mem, 4 * SIZE, 18));
+	check(!madvise(mem + SIZE, SIZE, MADV_DONTNEED));
+	gpusvm_change_end(&change, true);
+	check(matches(mem, SIZE, 18));
+	for (i = SIZE; i < 2 * SIZE; i++)
+		check(!mem[i]);
+	gpusvm_change_begin(&change, MMU_NOTIFY_UNMAP, mem, 4 * SIZE);
+	check(!munmap(mem, 4 * SIZE));
+	gpusvm_change_end(&change, true);
+	device_close();
+}
+
 static void announced_unmap_is_forgotten(void)
 {
 	unsigned char *mem = device_map(SIZE, RW);
@@ -693,6 +717,7 @@ static const struct test {
 	TEST(announced_move_takes_the_data_along),
 	TEST(announced_growth_is_accessible),
 	TEST(announced_drop_gives_zeros),
+	TEST(announced_change_may_touch_what_it_changes),
 	TEST(announced_unmap_is_forgotten),
 	TEST(unannounced_unmap_does_not_bring_data_back),
 	TEST(child_has_data_and_the_programs_handler),

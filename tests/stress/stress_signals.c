@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A signal handler changes memory while the code that it interrupts does so,
- * too: nobody waits for a lock that his own thread holds.
+ * too, and touches what that code changes: nobody waits for what his own thread
+ * holds.
  *
  * GPUSVM_STRESS_SECONDS: how long (1 for each test).
  */
@@ -37,6 +38,8 @@ static void handle(int signal)
 	int saved = errno;
 
 	(void)signal;
+	/* What was interrupted may be dropping that very page. */
+	(void)*(volatile unsigned char *)s.mem;
 	if (gpusvm_madvise(s.handlers, PS, MADV_DONTNEED) ||
 	    gpusvm_mprotect(s.handlers, PS, PROT_READ) ||
 	    gpusvm_mprotect(s.handlers, PS, PROT_READ | PROT_WRITE) ||
