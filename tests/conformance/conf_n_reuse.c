@@ -40,8 +40,7 @@ static void malloc_and_free(struct fake_driver *d, size_t size,
 	test_model_dev_check(m, 0, m->cells);
 	test_forget_cleanup(gpusvm_free, m);
 	gpusvm_free(m);
-	free(mem);
-	gpusvm_mm_sync(test_mm);
+	test_free_block(mem);
 }
 
 static void loop_malloc(struct fake_driver *d, bool device_first)
@@ -236,8 +235,7 @@ static void conf_158_unaligned_sizes(void **state)
 		assert_ret(fake_access(d, mem + 5, buffer, size, 0), 0);
 		assert_filled(buffer, size, (unsigned int)size + 1);
 		gpusvm_free(buffer);
-		free(mem);
-		gpusvm_mm_sync(test_mm);
+		test_free_block(mem);
 	}
 }
 
@@ -250,7 +248,7 @@ static void conf_158_unaligned_cells(void **state)
 
 	(void)state;
 	assert_non_null(mem);
-	test_cleanup(free, mem);
+	test_cleanup(test_free_block, mem);
 	memset(mem, 0, SZ_1M + 3 * PS + 999);
 	/* Each cell is on two pages, some on two ranges. */
 	m = test_model_create(d, mem + 77, SZ_1M + 2 * PS,

@@ -186,8 +186,7 @@ static void put_buffer(struct run *r, unsigned char *mem)
 	if (r->flags & MALLOC) {
 		if (r->flags & MLOCK)
 			munlock(mem, r->jobs->size);
-		free(mem);
-		gpusvm_mm_sync(test_mm);
+		test_free_block(mem);
 	} else {
 		assert_int_equal(r->call->munmap(mem, r->jobs->size), 0);
 	}

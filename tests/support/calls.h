@@ -3,7 +3,8 @@
  * libc's calls that change memory, in two ways: with the hooks of
  * gpusvm/hooks.h, and bare, followed by gpusvm_mm_sync().  What a test says of
  * contents must be true of both; that the device has stopped before the change
- * is true of the hooks only.
+ * is true of the hooks only.  With a source that must be told of changes bare
+ * calls go unnoticed, which is no news: there the hooks are the one way.
  *
  *	for_each_calls(call) {
  *		...
@@ -32,9 +33,12 @@ struct test_calls {
 #define TEST_CALLS 2
 extern const struct test_calls test_calls[TEST_CALLS];
 
+/* How many of these there are with this source, from the first. */
+unsigned int test_calls_count(void);
+
 #define for_each_calls(call)                             \
 	for (const struct test_calls *call = test_calls; \
-	     call < test_calls + TEST_CALLS; call++)
+	     call < test_calls + test_calls_count(); call++)
 
 /* Private anonymous memory, readable and writable, in the place of what is. */
 unsigned char *test_calls_replace(const struct test_calls *call, void *addr,

@@ -2,7 +2,11 @@
 /* What should be in memory: see model.h. */
 #include "model.h"
 
+#include <gpusvm/hooks.h>
+#include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Pages of 64K exist. */
 #define MOST_PAGE 65536
@@ -135,4 +139,28 @@ int test_dev_poke(struct fake_driver *d, void *addr)
 unsigned int test_malloc_migrates(void)
 {
 	return test_others_map() ? 0 : FAKE_ACCESS_MIGRATE;
+}
+
+/*
+ * What is given back may be more than the block: the header before it, free
+ * memory behind it up to the break.
+ */
+void test_free_block(void *mem)
+{
+	uintptr_t start = (uintptr_t)mem - PS;
+	uintptr_t end = (uintptr_t)mem + malloc_usable_size(mem);
+	uintptr_t top = (uintptr_t)sbrk(0);
+	struct gpusvm_change change;
+
+	if (start < top)
+		end = top;
+	if (!test_announces()) {
+		free(mem);
+		gpusvm_mm_sync(test_mm);
+		return;
+	}
+	gpusvm_change_begin(&change, MMU_NOTIFY_UNMAP, (void *)start,
+			    end - start);
+	free(mem);
+	gpusvm_change_end(&change, true);
 }

@@ -51,6 +51,12 @@ void test_model_play(struct test_model *m);
  */
 unsigned int test_malloc_migrates(void);
 
+/*
+ * free(), and wait until what it tells has been acted on; announced if nothing
+ * else tells.
+ */
+void test_free_block(void *mem);
+
 /* What the device gets that writes a byte at an address: 0 or an error. */
 int test_dev_poke(struct fake_driver *d, void *addr);
 
