@@ -11,7 +11,8 @@
  * whether it is all still there.  So a device that reads POISON or makes a word
  * of it something else was not stopped.
  *
- * GPUSVM_STRESS_SECONDS: how long (2 for each kind of change).
+ * GPUSVM_STRESS_SECONDS: how long, all ten kinds of change together (10); each
+ * is made at least LEAST times by each thread, however long that takes.
  */
 #include "fake_driver.h"
 
@@ -28,7 +29,11 @@
 #define POISON 0xbadbadbadbadbadul
 #define CHANGERS 2
 #define SLOT SZ_64K
-#define DEFAULT_SECONDS 1
+#define DEFAULT_SECONDS 10
+#define KINDS 10
+/* Even then there is an end to it, which is a failure. */
+#define LEAST 200
+#define LEAST_WAIT_MS 30000
 
 struct strict;
 
@@ -49,14 +54,29 @@ struct strict {
 	void (*change)(struct changer *c);
 	struct changer changer[CHANGERS];
 	unsigned long end;
+	unsigned long last_end;
 	bool migrate;
 	/* By the device: */
 	unsigned long reads, writes, poison;
 };
 
+static bool has_done_enough(const struct changer *c)
+{
+	return __atomic_load_n(&c->lost, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&c->changes, __ATOMIC_RELAXED) >= LEAST;
+}
+
 static bool over(struct strict *s)
 {
-	return test_now_ms() >= s->end;
+	unsigned long now = test_now_ms();
+	unsigned int i;
+
+	if (now < s->end)
+		return false;
+	for (i = 0; i < CHANGERS && now < s->last_end; i++)
+		if (!has_done_enough(&s->changer[i]))
+			return false;
+	return true;
 }
 
 /* ---- The device ---- */
@@ -181,8 +201,8 @@ static bool map_again(struct changer *c, int prot)
 		c->mem, SLOT, prot,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
-	c->lost = mem != c->mem;
-	return !c->lost;
+	__atomic_store_n(&c->lost, mem != c->mem, __ATOMIC_RELAXED);
+	return mem == c->mem;
 }
 
 /* Unmapped, and at once somebody else's, who has other data there. */
@@ -254,7 +274,7 @@ static void *change_all_the_time(void *arg)
 			__atomic_load_n(&c->strict->writes, __ATOMIC_RELAXED);
 
 		c->strict->change(c);
-		c->changes++;
+		__atomic_fetch_add(&c->changes, 1, __ATOMIC_RELAXED);
 		/* Until the device has come some way again, if it does. */
 		while (!over(c->strict) &&
 		       __atomic_load_n(&c->strict->writes, __ATOMIC_RELAXED) <
@@ -281,7 +301,8 @@ static void run(void (*change)(struct changer *c), bool migrate)
 		s.changer[i].strict = &s;
 		s.changer[i].mem = test_area_anon(area, i * SZ_128K, SLOT);
 	}
-	s.end = test_now_ms() + test_stress_ms(DEFAULT_SECONDS);
+	s.end = test_now_ms() + test_stress_ms(DEFAULT_SECONDS) / KINDS;
+	s.last_end = s.end + test_scaled_ms(LEAST_WAIT_MS);
 	test_thread_start(&device_thread, device, &s);
 	for (i = 0; i < CHANGERS; i++)
 		test_thread_start(&thread[i], change_all_the_time,
@@ -301,7 +322,7 @@ static void run(void (*change)(struct changer *c), bool migrate)
 	for (i = 0; i < CHANGERS; i++) {
 		assert_int_equal(s.changer[i].written_over, 0);
 		assert_int_equal(s.changer[i].failed, 0);
-		assert_true(s.changer[i].changes > 0);
+		assert_true(has_done_enough(&s.changer[i]));
 	}
 	assert_true(s.writes > 0);
 	assert_true(!migrate || s.d->copies_to_devmem > 0);
@@ -375,5 +396,7 @@ static const struct CMUnitTest tests[] = {
 	conf_test(strict_mprotect), conf_test(strict_madvise),
 	conf_test(strict_mremap),   conf_test(strict_mremap_of_device_memory),
 };
+
+_Static_assert(sizeof(tests) / sizeof(*tests) == KINDS, "time for each");
 
 CONF_MAIN(tests)
