@@ -9,7 +9,11 @@
  * read meanwhile, a page has what it had or, if one of the two gives memory up,
  * zeros; and the device has nothing that is not used.
  *
- * Meanwhile there may be holes: the threads read by process_vm_readv().
+ * Where the other thread makes holes a thread reads by process_vm_readv(), else
+ * by loads as well.  With a source that serves no faults of system calls (user,
+ * mprotect) such a page comes home first, or it would not be read at all.
+ *
+ * GPUSVM_STRESS_SECONDS: how long, all pairs together (6).
  */
 #include "fake_driver.h"
 
@@ -35,6 +39,8 @@ struct action {
 	void (*act)(struct pair *p);
 	/* It may leave zeros. */
 	bool zeroes;
+	/* What it is at is unmapped for a while. */
+	bool holes;
 };
 
 struct pair {
@@ -53,6 +59,11 @@ struct pair {
 static bool may_be_zero(const struct pair *p)
 {
 	return p->action[0]->zeroes || p->action[1]->zeroes;
+}
+
+static bool may_be_hole(const struct pair *p)
+{
+	return p->action[0]->holes || p->action[1]->holes;
 }
 
 static bool is_right(const struct pair *p, unsigned long page,
@@ -101,9 +112,19 @@ static void device_fault(struct pair *p)
 static void cpu_fault(struct pair *p)
 {
 	unsigned long page = test_random_below(PAGES);
+	unsigned char *at = p->mem + page * PS;
 	unsigned char data[MAX_PAGE];
+	bool read = true;
 
-	if (read_page(p->mem + page * PS, data) && !is_right(p, page, data))
+	if (may_be_hole(p) || test_random_below(2)) {
+		if (!(gpusvm_mm_features(test_mm) &
+		      GPUSVM_FEATURE_KERNEL_FAULTS))
+			gpusvm_populate(at, PS);
+		read = read_page(at, data);
+	} else {
+		memcpy(data, at, PS);
+	}
+	if (read && !is_right(p, page, data))
 		complain(p, "the CPU", page);
 }
 
@@ -227,15 +248,14 @@ static void evict(struct pair *p)
 }
 
 static const struct action actions[] = {
-	{ "device fault", device_fault, false },
-	{ "CPU fault", cpu_fault, false },
-	{ "munmap", unmap, true },
-	/* What it moves away is a hole that others may touch. */
-	{ "mremap", remap, false },
-	{ "madvise", drop, true },
-	{ "mprotect", protect, false },
-	{ "fork", fork_child, false },
-	{ "evict", evict, false },
+	{ .name = "device fault", .act = device_fault },
+	{ .name = "CPU fault", .act = cpu_fault },
+	{ .name = "munmap", .act = unmap, .zeroes = true, .holes = true },
+	{ .name = "mremap", .act = remap, .holes = true },
+	{ .name = "madvise", .act = drop, .zeroes = true },
+	{ .name = "mprotect", .act = protect },
+	{ .name = "fork", .act = fork_child },
+	{ .name = "evict", .act = evict },
 };
 
 #define ACTIONS (sizeof(actions) / sizeof(actions[0]))
