@@ -313,6 +313,13 @@ void gpusvm_sys_block_signals(unsigned long *old)
 	call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, old, sizeof(mask));
 }
 
+void gpusvm_sys_block_all_signals(unsigned long *old)
+{
+	unsigned long mask = ~0ul;
+
+	call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, old, sizeof(mask));
+}
+
 void gpusvm_sys_restore_signals(const unsigned long *old)
 {
 	call4(SYS_rt_sigprocmask, SIG_SETMASK, old, NULL, sizeof(*old));

@@ -97,6 +97,8 @@ pid_t gpusvm_sys_getpid(void);
 pid_t gpusvm_sys_gettid(void);
 /* Block all signals but those that an instruction raises. */
 void gpusvm_sys_block_signals(unsigned long *old);
+/* Block those, too: for what takes a lock that their handler takes. */
+void gpusvm_sys_block_all_signals(unsigned long *old);
 void gpusvm_sys_restore_signals(const unsigned long *old);
 int gpusvm_sys_futex_wait(unsigned int *word, unsigned int value,
 			  const struct timespec *timeout);

@@ -44,9 +44,10 @@ static struct {
 	unsigned int words[WORDS];
 } segv = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* Not even a SIGSEGV that somebody sends, which would wait for it. */
 static void lock_queue(unsigned long *mask)
 {
-	gpusvm_sys_block_signals(mask);
+	gpusvm_sys_block_all_signals(mask);
 	pthread_mutex_lock(&segv.lock);
 }
 

@@ -54,9 +54,10 @@ static struct {
 	struct suspect suspects[SUSPECTS];
 } table = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* Not even a SIGSEGV that somebody sends: its handler may have a fault. */
 static void lock_table(unsigned long *mask)
 {
-	gpusvm_sys_block_signals(mask);
+	gpusvm_sys_block_all_signals(mask);
 	pthread_mutex_lock(&table.lock);
 }
 
