@@ -466,6 +466,11 @@ int gpusvm_sys_queue_signal(pid_t tid, const siginfo_t *info)
 			  info->si_signo, info);
 }
 
+bool gpusvm_sys_is_restorer(const void *address)
+{
+	return address && address == RESTORER;
+}
+
 int gpusvm_sys_save_error(void)
 {
 	return errno;

@@ -11,6 +11,7 @@
 #define GPUSVM_BASE_SYS_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -147,6 +148,11 @@ void gpusvm_sys_to_libc_action(const struct sys_action *from,
 void gpusvm_sys_add_blocked(unsigned long mask);
 /* Send a thread of this process the signal that @info tells. */
 int gpusvm_sys_queue_signal(pid_t tid, const siginfo_t *info);
+/*
+ * Whether a signal handler that returns to @address was called by the kernel;
+ * false also if that is not known on this architecture.
+ */
+bool gpusvm_sys_is_restorer(const void *address);
 /* What a signal handler must leave as it was. */
 int gpusvm_sys_save_error(void);
 void gpusvm_sys_restore_error(int saved);

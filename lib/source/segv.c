@@ -22,11 +22,13 @@
 
 /**
  * struct segv - The queue, and the program's action
- * @lock: Protects the queue and @program; nobody who holds it is interrupted
+ * @lock: Protects the queue and the actions; nobody who holds it is interrupted
  * @queue: A ring
  * @first: The oldest
  * @n: How many
  * @program: The action that was there before
+ * @behind: The one before that, if @program may call us
+ * @known: Somebody took our handler away and may call it ever after
  * @installed: We are in front of it
  * @pid: In which process
  * @fd: eventfd
@@ -38,6 +40,8 @@ static struct {
 	unsigned int first;
 	unsigned int n;
 	struct sys_action program;
+	struct sys_action behind;
+	bool known;
 	bool installed;
 	pid_t pid;
 	int fd;
@@ -182,15 +186,32 @@ static void block_for(const struct sys_action *action)
 	gpusvm_sys_add_blocked(mask);
 }
 
-static void chain(int sig, siginfo_t *info, void *context)
+/* The signal that the program's handler has from us. */
+static __thread const void *passed_on
+	__attribute__((tls_model("initial-exec")));
+
+/*
+ * Whether the program's handler gave us the same signal back: it was there when
+ * we were in front of another one, and passes on to us what it does not know.
+ * If it left by siglongjmp() another signal may be at the same place.
+ */
+static bool came_back(const void *context, const void *return_address)
 {
+	return READ_ONCE(segv.known) && passed_on == context &&
+	       !gpusvm_sys_is_restorer(return_address);
+}
+
+static void chain(int sig, siginfo_t *info, void *context,
+		  struct sys_action *from)
+{
+	const void *outer = passed_on;
 	struct sys_action action;
 	unsigned long mask;
 
 	lock_queue(&mask);
-	action = segv.program;
+	action = *from;
 	if (action.flags & SA_RESETHAND)
-		segv.program = (struct sys_action){ .handler = SIG_DFL };
+		*from = (struct sys_action){ .handler = SIG_DFL };
 	unlock_queue(&mask);
 
 	if (action.handler == SIG_DFL) {
@@ -199,8 +220,10 @@ static void chain(int sig, siginfo_t *info, void *context)
 		ignore(info);
 	} else {
 		block_for(&action);
+		passed_on = context;
 		((void (*)(int, siginfo_t *, void *))action.handler)(sig, info,
 								     context);
+		passed_on = outer;
 	}
 }
 
@@ -254,8 +277,27 @@ static void handle(int sig, siginfo_t *info, void *context)
 	bool served = serve(info, context);
 
 	gpusvm_sys_restore_error(saved);
-	if (!served)
-		chain(sig, info, context);
+	if (served)
+		return;
+	chain(sig, info, context,
+	      came_back(context, __builtin_return_address(0)) ? &segv.behind
+							      : &segv.program);
+}
+
+/*
+ * Who has us behind him already has what we were in front of.  Who is new may
+ * have us behind him all the same, if anybody has.
+ */
+static void put_behind(const struct sys_action *old)
+{
+	unsigned long mask;
+
+	if (old->handler == (void *)handle)
+		return;
+	lock_queue(&mask);
+	segv.behind = segv.program;
+	segv.program = *old;
+	unlock_queue(&mask);
 }
 
 int gpusvm_segv_start(int fd)
@@ -274,9 +316,7 @@ int gpusvm_segv_start(int fd)
 	err = gpusvm_sys_sigaction(SIGSEGV, NULL, &old);
 	if (err)
 		return err;
-	/* Who has us behind him already has what we were in front of. */
-	if (old.handler != (void *)handle)
-		segv.program = old;
+	put_behind(&old);
 	WRITE_ONCE(segv.installed, true);
 	/* A call that a sent signal interrupts goes on as it would have. */
 	action.flags |= old.flags & SA_RESTART;
@@ -284,6 +324,18 @@ int gpusvm_segv_start(int fd)
 	if (err)
 		WRITE_ONCE(segv.installed, false);
 	return err;
+}
+
+/* What was behind us is in front again, and may call us. */
+static void step_aside(void)
+{
+	unsigned long mask;
+
+	lock_queue(&mask);
+	gpusvm_sys_sigaction(SIGSEGV, &segv.program, NULL);
+	if (segv.known)
+		segv.program = segv.behind;
+	unlock_queue(&mask);
 }
 
 void gpusvm_segv_stop(void)
@@ -294,9 +346,12 @@ void gpusvm_segv_stop(void)
 	if (segv.pid != gpusvm_sys_getpid())
 		pthread_mutex_init(&segv.lock, NULL);
 	WRITE_ONCE(segv.installed, false);
-	if (!gpusvm_sys_sigaction(SIGSEGV, NULL, &now) &&
-	    now.handler == (void *)handle)
-		gpusvm_sys_sigaction(SIGSEGV, &segv.program, NULL);
+	if (!gpusvm_sys_sigaction(SIGSEGV, NULL, &now)) {
+		if (now.handler != (void *)handle)
+			WRITE_ONCE(segv.known, true);
+		else
+			step_aside();
+	}
 	gpusvm_segv_wake(0, ~0ul);
 }
 

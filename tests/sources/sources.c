@@ -325,6 +325,52 @@ static void later_handler_goes_behind(void)
 	check(old.sa_handler == on_segv);
 }
 
+static struct sigaction found;
+static int asked;
+
+static void on_segv_later(int sig, siginfo_t *info, void *context)
+{
+	/* If that comes back for ever, the time limit ends it. */
+	asked++;
+	found.sa_sigaction(sig, info, context);
+}
+
+/* By a bare sigaction(), which takes ours away; and then there is a new one. */
+static void later_handler_outlives_close_and_open(void)
+{
+	struct sigaction action = { .sa_flags = SA_SIGINFO };
+	unsigned char *none = device_map(SIZE, PROT_NONE);
+	unsigned char *mem = device_map(SIZE, RW);
+	int i;
+
+	set_action((void *)on_segv_info, SA_SIGINFO);
+	check(!device_open(GPUSVM_SOURCE_MPROTECT));
+	action.sa_sigaction = on_segv_later;
+	check(!sigaction(SIGSEGV, &action, &found));
+	fill(mem, SIZE, 19);
+	check(!device_take(mem, SIZE));
+	check(matches(mem, SIZE, 19));
+	check(asked > 0);
+	device_close();
+	check(!device_open(GPUSVM_SOURCE_MPROTECT));
+	asked = 0;
+	check(!device_take(mem, SIZE));
+	check(matches(mem, SIZE, 19));
+	check(!asked);
+	/* They leave by siglongjmp(), and the next is at the same place. */
+	for (i = 1; i <= 3; i++) {
+		fault_at(none + 5);
+		check(fault_addr == none + 5);
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+		check(asked == i);
+#endif
+	}
+	device_close();
+	asked = 0;
+	fault_at(none);
+	check(asked == 1);
+}
+
 /* What ends a process with @handler, of a fault or of a signal that is sent. */
 static int end_of(void *handler, bool sent)
 {
@@ -708,6 +754,7 @@ static const struct test {
 	TEST(programs_handler_gets_its_own_faults),
 	TEST(handler_without_siginfo_is_called),
 	TEST(later_handler_goes_behind),
+	TEST(later_handler_outlives_close_and_open),
 	TEST(default_action_kills),
 	TEST(errno_is_left_alone),
 	TEST(fault_on_an_alternate_stack),

@@ -285,6 +285,55 @@ static void later_action_is_left_alone(void **state)
 	kernel_action = (struct sys_action){ .handler = SIG_IGN };
 }
 
+static struct sys_action behind_later;
+static int later_calls;
+
+/* It passes on to what was there when it came: ours. */
+static void later_info(int sig, siginfo_t *info, void *context)
+{
+	/* An endless recursion would end with this, rather than the stack. */
+	assert_true(++later_calls < 10);
+	((void (*)(int, siginfo_t *, void *))behind_later.handler)(sig, info,
+								   context);
+}
+
+/* @later: it is asked, too. */
+static void assert_program_asked_once(bool later)
+{
+	calls = later_calls = 0;
+	raise_fault(64, SEGV_MAPERR, false);
+	assert_int_equal(calls, 1);
+	assert_int_equal(later_calls, later);
+}
+
+static void later_action_that_outlives_us_may_call_us(void **state)
+{
+	struct sys_action later = { .handler = (void *)later_info,
+				    .flags = SA_SIGINFO };
+	int i;
+
+	(void)state;
+	assert_int_equal(gpusvm_segv_start(99), 0);
+	assert_program_asked_once(false);
+	behind_later = kernel_action;
+	kernel_action = later;
+	assert_program_asked_once(true);
+	for (i = 0; i < 3; i++) {
+		gpusvm_segv_stop();
+		assert_ptr_equal(kernel_action.handler, (void *)later_info);
+		assert_program_asked_once(true);
+		assert_int_equal(gpusvm_segv_start(99), 0);
+		assert_ptr_not_equal(kernel_action.handler, (void *)later_info);
+		assert_program_asked_once(true);
+	}
+	/* It goes, and leaves what it found. */
+	gpusvm_segv_stop();
+	kernel_action = behind_later;
+	assert_program_asked_once(false);
+	assert_int_equal(gpusvm_segv_start(99), 0);
+	assert_program_asked_once(false);
+}
+
 static void kernel_refuses(void **state)
 {
 	(void)state;
@@ -308,6 +357,7 @@ int main(void)
 		segv_test(one_shot_handler_is_called_once),
 		segv_test(exchanged_action_is_behind_us),
 		segv_test(later_action_is_left_alone),
+		segv_test(later_action_that_outlives_us_may_call_us),
 		segv_test(kernel_refuses),
 	};
 
