@@ -172,6 +172,34 @@ static void trapped_page_is_put_in_the_queue(void **state)
 	assert_int_equal(gpusvm_segv_read(events), 0);
 }
 
+static bool blocked_at_restore;
+
+static bool look_at_mask(const unsigned long *args, long *ret)
+{
+	sigset_t now;
+
+	(void)args;
+	(void)ret;
+	pthread_sigmask(SIG_SETMASK, NULL, &now);
+	blocked_at_restore = sigismember(&now, SIGUSR1) &&
+			     sigismember(&now, SIGSEGV);
+	return false;
+}
+
+/* Its handler would take the lock again. */
+static void no_signal_comes_while_the_queue_is_locked(void **state)
+{
+	struct source_event events[SOURCE_BATCH];
+	sigset_t now;
+
+	(void)state;
+	fake_sys_hook(FAKE_SYS_RESTORE_SIGNALS, look_at_mask);
+	assert_int_equal(gpusvm_segv_read(events), 0);
+	assert_true(blocked_at_restore);
+	pthread_sigmask(SIG_SETMASK, NULL, &now);
+	assert_false(sigismember(&now, SIGSEGV));
+}
+
 /* Then nobody waits, and the access is made again. */
 static void full_queue_is_no_end(void **state)
 {
@@ -350,6 +378,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		segv_test(trapped_page_is_put_in_the_queue),
+		segv_test(no_signal_comes_while_the_queue_is_locked),
 		segv_test(full_queue_is_no_end),
 		segv_test(other_faults_are_the_programs),
 		segv_test(default_action_is_the_kernels),

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <gpusvm/gpusvm.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #include "alloc.h"
@@ -29,6 +30,8 @@ static size_t blocks_before;
 static unsigned long base = 1ul << 30;
 static int prot_of[64];
 static unsigned int calls;
+/* Calls that a signal may have interrupted, with the lock held. */
+static unsigned int open_calls;
 
 void *__wrap_gpusvm_alloc(size_t size)
 {
@@ -38,11 +41,15 @@ void *__wrap_gpusvm_alloc(size_t size)
 static bool note_protection(const unsigned long *args, long *ret)
 {
 	unsigned long i;
+	sigset_t now;
 
 	/* The allocator's own. */
 	if (args[0] < base || args[0] >= PAGE(64))
 		return false;
 	calls++;
+	pthread_sigmask(SIG_SETMASK, NULL, &now);
+	open_calls += !sigismember(&now, SIGUSR1) ||
+		      !sigismember(&now, SIGSEGV);
 	for (i = 0; i < args[1] >> PAGE_SHIFT; i++)
 		prot_of[((args[0] - base) >> PAGE_SHIFT) + i] = (int)args[2];
 	*ret = 0;
@@ -59,7 +66,7 @@ static int setup(void **state)
 	fake_sys_hook(FAKE_SYS_MPROTECT, note_protection);
 	for (i = 0; i < 64; i++)
 		prot_of[i] = -1;
-	calls = 0;
+	calls = open_calls = 0;
 	fail_in = 0;
 	gpusvm_trapped_reset(LIMIT, false);
 	return 0;
@@ -70,6 +77,7 @@ static int teardown(void **state)
 	(void)state;
 	gpusvm_trapped_reset(0, false);
 	fake_sys_reset();
+	assert_int_equal(open_calls, 0);
 	return gpusvm_alloc_live() == blocks_before ? 0 : -1;
 }
 
