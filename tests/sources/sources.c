@@ -343,6 +343,10 @@ static void later_handler_outlives_close_and_open(void)
 	unsigned char *mem = device_map(SIZE, RW);
 	int i;
 
+#ifdef __SANITIZE_THREAD__
+	/* Its own handler is what the kernel knows of. */
+	_exit(SKIPPED);
+#endif
 	set_action((void *)on_segv_info, SA_SIGINFO);
 	check(!device_open(GPUSVM_SOURCE_MPROTECT));
 	action.sa_sigaction = on_segv_later;
@@ -361,7 +365,7 @@ static void later_handler_outlives_close_and_open(void)
 	for (i = 1; i <= 3; i++) {
 		fault_at(none + 5);
 		check(fault_addr == none + 5);
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__)
 		check(asked == i);
 #endif
 	}
