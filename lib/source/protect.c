@@ -200,18 +200,49 @@ static long move_pages(unsigned long to, unsigned long from, unsigned long len)
 	return ret < 0 && ret >= -4095 ? ret : 0;
 }
 
-static long protect_take(struct source *source, unsigned long to,
-			 unsigned long from, unsigned long len)
+/* Staging that a call has left unmapped or inaccessible; without pages. */
+static void renew_staging(unsigned long addr, unsigned long len, int flags)
+{
+	long ret = gpusvm_sys_mmap(
+		addr, len, RW,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+
+	if (ret == (long)addr)
+		gpusvm_sys_madvise(addr, len, MADV_DONTFORK);
+	else if (ret != -EEXIST)
+		log_error("staging at %#lx is lost: error %ld", addr, -ret);
+}
+
+/*
+ * mremap() unmaps what is in the way before it knows whether it can move.  What
+ * it moves is staging now, but has the advice that the program gave.
+ */
+static long take_pages(unsigned long to, unsigned long from, unsigned long len)
 {
 	long err = move_pages(to, from, len);
 
-	if (!err) {
-		err = gpusvm_sys_mprotect(to, len, RW);
-		/* It is a mapping by itself, so this needs no memory. */
-		if (err && move_pages(from, to, len))
-			log_error("the pages at %#lx are lost in staging",
-				  from);
+	if (err) {
+		renew_staging(to, len, MAP_FIXED_NOREPLACE);
+		return err;
 	}
+	err = gpusvm_sys_mprotect(to, len, RW);
+	if (!err) {
+		gpusvm_sys_madvise(to, len, MADV_DONTFORK);
+		return 0;
+	}
+	/* It is a mapping by itself, so this needs no memory. */
+	if (move_pages(from, to, len))
+		log_error("the pages at %#lx are lost in staging", from);
+	else
+		renew_staging(to, len, MAP_FIXED);
+	return err;
+}
+
+static long protect_take(struct source *source, unsigned long to,
+			 unsigned long from, unsigned long len)
+{
+	long err = take_pages(to, from, len);
+
 	if (!err)
 		return (long)len;
 	protect_release(source, from, from + len);

@@ -162,6 +162,31 @@ static void part_comes_back(void **state)
 	assert_int_equal(mem[SIZE - 1], 0);
 }
 
+/* What is in the way has gone by then. */
+static bool fail_late(const unsigned long *args, long *ret)
+{
+	munmap((void *)args[4], args[1]);
+	*ret = -ENOMEM;
+	return true;
+}
+
+static void take_that_fails_late_leaves_staging(void **state)
+{
+	(void)state;
+	open_manual();
+	memset(mem, 7, SIZE);
+	assert_int_equal(
+		source->ops->guard(source, at(mem), at(mem) + SIZE, RW), 0);
+	fake_sys_hook(FAKE_SYS_MREMAP, fail_late);
+	assert_int_equal(source->ops->take(source, at(staging), at(mem), SIZE),
+			 -ENOMEM);
+	memset(staging, 8, SIZE);
+	assert_int_equal(mem[0], 7);
+	fake_sys_reset();
+	take_all();
+	assert_int_equal(staging[SIZE - 1], 5);
+}
+
 static void take_that_fails_gives_back(void **state)
 {
 	static const struct {
@@ -189,6 +214,8 @@ static void take_that_fails_gives_back(void **state)
 		assert_int_equal(mem[0], 7);
 		assert_int_equal(mem[SIZE - 1], 7);
 		assert_int_equal(gpusvm_trapped_count(), 0);
+		/* It is there for the next. */
+		memset(staging, 8, SIZE);
 	}
 }
 
@@ -302,6 +329,7 @@ int main(void)
 		protect_test(taken_pages_are_in_staging_and_come_back),
 		protect_test(part_comes_back),
 		protect_test(take_that_fails_gives_back),
+		protect_test(take_that_fails_late_leaves_staging),
 		protect_test(unreadable_memory_is_refused),
 		protect_test(short_writes_come_back_as_far_as_they_go),
 		protect_test(every_step_of_opening_may_fail),
