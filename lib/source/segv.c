@@ -254,13 +254,19 @@ static bool serve(const siginfo_t *info, const void *context)
 	unsigned long addr = (unsigned long)info->si_addr;
 	unsigned int seen;
 
-	/* A copy of the process has our handler, but nobody who serves. */
-	if (info->si_code != SEGV_ACCERR || !READ_ONCE(segv.installed) ||
-	    segv.pid != gpusvm_sys_getpid())
+	/*
+	 * A copy of the process has our handler, but nobody who serves.  When
+	 * the source has been closed all is home, and who was on his way here
+	 * goes back once.
+	 */
+	if (info->si_code != SEGV_ACCERR || segv.pid != gpusvm_sys_getpid())
 		return false;
 	seen = __atomic_load_n(word_of(addr), __ATOMIC_ACQUIRE);
 	switch (gpusvm_trapped_judge(addr, gpusvm_sys_gettid())) {
 	case TRAPPED_OURS:
+		/* The word changes after this does. */
+		if (!READ_ONCE(segv.installed))
+			return false;
 		wait_for_page(addr, seen, is_write(context));
 		return true;
 	case TRAPPED_AGAIN:

@@ -38,7 +38,7 @@ struct suspect {
  * @intervals: Disjoint, with the last address inclusive
  * @count: How many
  * @limit: How many there may be
- * @low: First address that ever was trapped
+ * @low: First address that ever was trapped, in this process
  * @high: End of these
  * @released: How often something was released
  * @suspects: By thread
@@ -52,7 +52,7 @@ static struct {
 	unsigned long high;
 	unsigned long released;
 	struct suspect suspects[SUSPECTS];
-} table = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} table = { .lock = PTHREAD_MUTEX_INITIALIZER, .low = ~0ul };
 
 /* Not even a SIGSEGV that somebody sends: its handler may have a fault. */
 static void lock_table(unsigned long *mask)
@@ -143,8 +143,8 @@ void gpusvm_trapped_reset(unsigned long limit, bool fork)
 	lock_table(&mask);
 	empty();
 	table.limit = limit;
-	table.low = ~0ul;
-	table.high = 0;
+	/* A thread may be on its way to the handler with one of these. */
+	table.released++;
 	unlock_table(&mask);
 }
 

@@ -313,6 +313,26 @@ static void later_action_is_left_alone(void **state)
 	kernel_action = (struct sys_action){ .handler = SIG_IGN };
 }
 
+/* The thread had the fault before all came home, and is here after that. */
+static void fault_that_outlives_us_is_made_again(void **state)
+{
+	struct sys_action ours;
+
+	(void)state;
+	assert_int_equal(gpusvm_segv_start(99), 0);
+	ours = kernel_action;
+	assert_int_equal(gpusvm_trapped_add(BASE, BASE + PAGE_SIZE, PROT_READ),
+			 0);
+	gpusvm_segv_stop();
+	gpusvm_trapped_reset(0, false);
+	kernel_action = ours;
+	raise_fault(BASE + 8, SEGV_ACCERR, false);
+	assert_int_equal(calls, 0);
+	raise_fault(BASE + 8, SEGV_ACCERR, false);
+	assert_int_equal(calls, 1);
+	kernel_action = (struct sys_action){ .handler = SIG_IGN };
+}
+
 static struct sys_action behind_later;
 static int later_calls;
 
@@ -386,6 +406,7 @@ int main(void)
 		segv_test(one_shot_handler_is_called_once),
 		segv_test(exchanged_action_is_behind_us),
 		segv_test(later_action_is_left_alone),
+		segv_test(fault_that_outlives_us_is_made_again),
 		segv_test(later_action_that_outlives_us_may_call_us),
 		segv_test(kernel_refuses),
 	};

@@ -229,10 +229,10 @@ static void no_memory_changes_nothing(void **state)
 static void fault_is_ours_the_programs_or_late(void **state)
 {
 	(void)state;
-	assert_int_equal(gpusvm_trapped_judge(PAGE(0), 7), TRAPPED_NOT_OURS);
 	assert_int_equal(gpusvm_trapped_add(PAGE(0), PAGE(4), RW), 0);
 	assert_int_equal(gpusvm_trapped_judge(PAGE(1) + 5, 7), TRAPPED_OURS);
-	assert_int_equal(gpusvm_trapped_judge(PAGE(4), 7), TRAPPED_NOT_OURS);
+	/* Nothing ever was trapped there. */
+	assert_int_equal(gpusvm_trapped_judge(PAGE(64), 7), TRAPPED_NOT_OURS);
 	/* It came home between the access and the question. */
 	assert_int_equal(gpusvm_trapped_release(PAGE(0), PAGE(4)),
 			 4 * PAGE_SIZE);
@@ -248,6 +248,11 @@ static void fault_is_ours_the_programs_or_late(void **state)
 	assert_int_equal(gpusvm_trapped_add(PAGE(2), PAGE(3), RW), 0);
 	assert_int_equal(gpusvm_trapped_release(PAGE(2), PAGE(3)), PAGE_SIZE);
 	assert_int_equal(gpusvm_trapped_judge(PAGE(2), 7), TRAPPED_AGAIN);
+	assert_int_equal(gpusvm_trapped_judge(PAGE(2), 7), TRAPPED_NOT_OURS);
+	/* As it is when all is home and the source closed. */
+	gpusvm_trapped_reset(0, false);
+	assert_int_equal(gpusvm_trapped_judge(PAGE(2), 7), TRAPPED_AGAIN);
+	assert_int_equal(gpusvm_trapped_judge(PAGE(2), 7), TRAPPED_NOT_OURS);
 }
 
 #define trapped_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
