@@ -225,17 +225,18 @@ long gpusvm_trapped_release(unsigned long start, unsigned long end)
 void gpusvm_trapped_forget(unsigned long start, unsigned long end)
 {
 	struct interval *spare = gpusvm_alloc(sizeof(*spare));
-	struct interval *interval;
+	const struct interval *interval;
 	unsigned long mask;
 
 	lock_table(&mask);
-	/* Without memory too much goes, rather than too little. */
-	interval = spare ? NULL : first(start, end);
-	if (interval && splits(interval, start, end)) {
-		delete (interval);
-		insert(interval, interval->node.start, start, interval->prot);
-	}
-	spare = forget(start, end, spare);
+	interval = first(start, end);
+	/*
+	 * Without memory too little goes, rather than too much: pages on a
+	 * device that nobody knows to be trapped would be lost, and a fault
+	 * there the program's.
+	 */
+	if (spare || (interval && !splits(interval, start, end)))
+		spare = forget(start, end, spare);
 	unlock_table(&mask);
 	gpusvm_free(spare);
 }

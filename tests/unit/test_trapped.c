@@ -219,11 +219,18 @@ static void no_memory_changes_nothing(void **state)
 	fail_in = 1;
 	assert_int_equal(gpusvm_trapped_release(PAGE(1), PAGE(2)), -ENOMEM);
 	assert_int_equal(find(1, &start, &end), RW);
-	/* What was unmapped is not trapped, with memory or without. */
+	/* What remains on both sides must be known to be trapped. */
 	fail_in = 1;
 	gpusvm_trapped_forget(PAGE(1), PAGE(2));
-	assert_int_equal(find(1, &start, &end), -ENOENT);
 	assert_int_equal(find(0, &start, &end), RW);
+	assert_int_equal(find(3, &start, &end), RW);
+	/* What needs no memory is done without. */
+	fail_in = 1;
+	gpusvm_trapped_forget(PAGE(0), PAGE(1));
+	assert_int_equal(find(0, &start, &end), -ENOENT);
+	fail_in = 1;
+	gpusvm_trapped_forget(PAGE(0), PAGE(4));
+	assert_int_equal(gpusvm_trapped_count(), 0);
 }
 
 static void fault_is_ours_the_programs_or_late(void **state)
