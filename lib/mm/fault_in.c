@@ -45,19 +45,20 @@ static void note_system(const struct fault_in *fault, unsigned long addr,
 
 /*
  * A source that serves no faults of system calls does not serve those of
- * madvise() either: give absent trapped pages their zeros before it.  The locks
- * are those of the fault handler's look-up.  Where the source guards nothing is
- * trapped but what is in the table.
+ * madvise() either: give absent pages their zeros instead.  The locks are those
+ * of the fault handler's look-up.  Returns whether madvise() may do better now,
+ * or failed for another reason.
  */
-static void fill_absent(const struct fault_in *fault, unsigned long start,
+static bool fill_absent(const struct fault_in *fault, unsigned long start,
 			unsigned long end)
 {
 	struct mm_struct *mm = fault->mm;
 	unsigned int attempt = 0;
 	unsigned long addr;
-	int err = 0;
+	bool trapped = false;
+	int err;
 
-	for (addr = start; addr < end && err != -ENOENT;) {
+	for (addr = start; addr < end;) {
 		err = 0;
 		gpusvm_down_read(&mm->event_lock);
 		pthread_mutex_lock(&mm->pt_lock);
@@ -66,11 +67,39 @@ static void fill_absent(const struct fault_in *fault, unsigned long start,
 						    fault->write);
 		pthread_mutex_unlock(&mm->pt_lock);
 		gpusvm_up_read(&mm->event_lock);
-		if (err == -EAGAIN)
+		if (err == -EAGAIN) {
 			gpusvm_handler_settle(mm, attempt++);
-		else
-			addr += PAGE_SIZE;
+			continue;
+		}
+		if (err && err != -EEXIST && err != -ENOENT)
+			return false;
+		trapped |= err != -ENOENT;
+		addr += PAGE_SIZE;
 	}
+	return trapped;
+}
+
+/*
+ * -EAGAIN to be tried again: pages were absent, as after the program dropped
+ * them.  Where the source guards, what is in the table is all that is trapped.
+ */
+static int populate(const struct fault_in *fault, unsigned long start,
+		    unsigned long end)
+{
+	int err;
+
+	do
+		err = gpusvm_sys_madvise(start, end - start,
+					 fault->write ? MADV_POPULATE_WRITE
+						      : MADV_POPULATE_READ);
+	while (err == -EINTR);
+	if (!err)
+		return 0;
+	if (err == -EFAULT &&
+	    !(fault->mm->features & GPUSVM_FEATURE_KERNEL_FAULTS) &&
+	    !fault->mm->source->ops->guard && fill_absent(fault, start, end))
+		return -EAGAIN;
+	return -EFAULT;
 }
 
 static int fault_in_system(const struct fault_in *fault, unsigned long start,
@@ -80,16 +109,9 @@ static int fault_in_system(const struct fault_in *fault, unsigned long start,
 	unsigned long addr, n;
 	int err;
 
-	if (!(fault->mm->features & GPUSVM_FEATURE_KERNEL_FAULTS) &&
-	    !fault->mm->source->ops->guard)
-		fill_absent(fault, start, end);
-	do
-		err = gpusvm_sys_madvise(start, end - start,
-					 fault->write ? MADV_POPULATE_WRITE
-						      : MADV_POPULATE_READ);
-	while (err == -EINTR);
+	err = populate(fault, start, end);
 	if (err)
-		return -EFAULT;
+		return err;
 
 	for (addr = start; addr < end; addr += n << PAGE_SHIFT) {
 		n = min((end - addr) >> PAGE_SHIFT, SCAN_BATCH);
@@ -137,7 +159,15 @@ static int fault_in_device(const struct fault_in *fault, struct page *page)
 	return err;
 }
 
-/* One mapping's part. */
+static bool has_time(const struct fault_in *fault)
+{
+	return gpusvm_sys_now_ns() < fault->deadline_ns;
+}
+
+/*
+ * One mapping's part.  What was tried in vain is looked up again: it may be on
+ * a device by now.
+ */
 static int fault_in_part(const struct fault_in *fault, unsigned long start,
 			 unsigned long end)
 {
@@ -157,7 +187,10 @@ static int fault_in_part(const struct fault_in *fault, unsigned long start,
 		} else {
 			pthread_mutex_unlock(&mm->pt_lock);
 			err = fault_in_system(fault, start, device);
-			start = device;
+			if (!err)
+				start = device;
+			else if (err == -EAGAIN)
+				err = has_time(fault) ? 0 : -EBUSY;
 		}
 		if (err < 0)
 			return err;

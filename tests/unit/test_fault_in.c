@@ -149,15 +149,47 @@ static void fault_in_interrupted_goes_on(void **state)
 	assert_system(0, 10);
 }
 
-/* Faults of madvise() are not served then: zeros come first. */
+/*
+ * What madvise() does where faults of system calls are not served: it ends at
+ * the first trapped page that is absent.
+ */
+static bool populate_without_faults(const unsigned long *args, long *ret)
+{
+	unsigned long i, first = (args[0] - fake->start) / PAGE_SIZE;
+
+	for (i = first; i < first + args[1] / PAGE_SIZE; i++) {
+		if ((fake->flags[i] & FAKE_TRAPPED) &&
+		    !fake_present(fake_addr(fake, i))) {
+			*ret = -EFAULT;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void serve_no_kernel_faults(bool none)
+{
+	if (none)
+		mm->features &= ~GPUSVM_FEATURE_KERNEL_FAULTS;
+	else
+		mm->features |= GPUSVM_FEATURE_KERNEL_FAULTS;
+	fake_sys_hook(FAKE_SYS_MADVISE, none ? populate_without_faults : NULL);
+}
+
+static void trap(unsigned long first, unsigned long n)
+{
+	memset(&fake->flags[first], FAKE_WATCHED | FAKE_TRAPPED, n);
+}
+
 static void fault_in_without_kernel_faults_fills_trapped_pages(void **state)
 {
 	unsigned long i;
 
 	(void)state;
-	mm->features &= ~GPUSVM_FEATURE_KERNEL_FAULTS;
-	for (i = 20; i < 24; i++)
-		fake->flags[i] = FAKE_WATCHED | FAKE_TRAPPED;
+	serve_no_kernel_faults(true);
+	/* In two places, one of them with data. */
+	trap(20, 4);
+	trap(27, 2);
 	fake_fill(window(21), 1, 3);
 	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_ZERO,
 						   .skip = 1,
@@ -166,12 +198,68 @@ static void fault_in_without_kernel_faults_fills_trapped_pages(void **state)
 	assert_int_equal(fault_in(20, 10, true), 0);
 	assert_system(0, 10);
 	assert_true(fake_matches(window(21), 1, 3));
-	for (i = 20; i < 24; i++)
-		assert_true(fake_source_called(fake, FAKE_OP_ZERO,
-					       fake_addr(fake, i)));
-	/* Beyond what is trapped it looks no further. */
-	assert_false(
-		fake_source_called(fake, FAKE_OP_ZERO, fake_addr(fake, 25)));
+	for (i = 20; i < 30; i++)
+		assert_true(fake_present(fake_addr(fake, i)));
+	serve_no_kernel_faults(false);
+}
+
+/* What need not be filled is left to madvise(), huge pages and all. */
+static void fault_in_without_kernel_faults_of_present_pages(void **state)
+{
+	(void)state;
+	serve_no_kernel_faults(true);
+	trap(20, 4);
+	fake_fill(window(20), 4, 3);
+	assert_int_equal(fault_in(20, 10, true), 0);
+	assert_system(0, 10);
+	assert_true(fake_matches(window(20), 4, 3));
+	assert_int_equal(fake_source_count(fake, FAKE_OP_ZERO), 0);
+	serve_no_kernel_faults(false);
+}
+
+static unsigned int drops;
+
+/* The program drops the page again as soon as it is there. */
+static bool drop_and_populate(const unsigned long *args, long *ret)
+{
+	if (drops) {
+		drops--;
+		madvise(window(22), PAGE_SIZE, MADV_DONTNEED);
+	}
+	return populate_without_faults(args, ret);
+}
+
+static void fault_in_without_kernel_faults_meets_a_dropped_page(void **state)
+{
+	(void)state;
+	serve_no_kernel_faults(true);
+	trap(20, 4);
+	drops = 3;
+	fake_sys_hook(FAKE_SYS_MADVISE, drop_and_populate);
+	assert_int_equal(fault_in(20, 10, true), 0);
+	assert_int_equal(drops, 0);
+	assert_system(0, 10);
+	/* For ever is too long. */
+	drops = ~0u;
+	assert_int_equal(fault_in(20, 10, true), -EBUSY);
+	serve_no_kernel_faults(false);
+}
+
+static void fault_in_without_kernel_faults_tells_other_failures(void **state)
+{
+	(void)state;
+	mm->features &= ~GPUSVM_FEATURE_KERNEL_FAULTS;
+	/* Nothing is trapped. */
+	fake_sys_fail(FAKE_SYS_MADVISE, -EFAULT, 1);
+	assert_int_equal(fault_in(20, 10, true), -EFAULT);
+	/* Something is, and no page is to be had for it. */
+	trap(20, 4);
+	fake_sys_fail(FAKE_SYS_MADVISE, -EFAULT, 1);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_ZERO,
+						   .skip = 1,
+						   .times = 1,
+						   .error = -ENOMEM });
+	assert_int_equal(fault_in(20, 10, true), -EFAULT);
 	mm->features |= GPUSVM_FEATURE_KERNEL_FAULTS;
 }
 
@@ -191,16 +279,15 @@ static bool end_waiting(const unsigned long *args, long *ret)
 static void fault_in_without_kernel_faults_meets_a_moved_page(void **state)
 {
 	(void)state;
-	mm->features &= ~GPUSVM_FEATURE_KERNEL_FAULTS;
+	serve_no_kernel_faults(true);
 	yields = 0;
 	fake_sys_hook(FAKE_SYS_YIELD, end_waiting);
 	fake_sys_hook(FAKE_SYS_NANOSLEEP, end_waiting);
-	fake->flags[20] = FAKE_WATCHED | FAKE_TRAPPED;
-	fake->flags[21] = FAKE_WATCHED | FAKE_TRAPPED;
+	trap(20, 2);
 	fake_source_remap(fake, FIRST, 3, 20);
 	fault_in(20, 10, true);
 	assert_true(yields < 500);
-	mm->features |= GPUSVM_FEATURE_KERNEL_FAULTS;
+	serve_no_kernel_faults(false);
 }
 
 /* Everything is part of huge pages. */
@@ -410,6 +497,9 @@ int main(void)
 		fault_test(fault_in_that_fails_returns_efault),
 		fault_test(fault_in_interrupted_goes_on),
 		fault_test(fault_in_without_kernel_faults_fills_trapped_pages),
+		fault_test(fault_in_without_kernel_faults_of_present_pages),
+		fault_test(fault_in_without_kernel_faults_meets_a_dropped_page),
+		fault_test(fault_in_without_kernel_faults_tells_other_failures),
 		fault_test(fault_in_without_kernel_faults_meets_a_moved_page),
 		fault_test(fault_in_of_huge_pages_tells_aligned_orders),
 		fault_test(fault_in_takes_pages_of_the_owner),
