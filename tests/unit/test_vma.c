@@ -155,15 +155,13 @@ static void next_is_the_piece_there_or_the_first_above(void **state)
 
 static void piece_of_file_tells_inode_and_offset(void **state)
 {
-	char path[] = "/tmp/gpusvm-unit-vma-XXXXXX";
-	int fd = mkstemp(path), query;
+	int fd = memfd_create("unit-vma", MFD_CLOEXEC), query;
 	unsigned long addr;
 	struct stat st;
 	struct vma vma;
 
 	(void)state;
 	assert_true(fd >= 0);
-	unlink(path);
 	assert_int_equal(ftruncate(fd, (off_t)(8 * PAGE_SIZE)), 0);
 	assert_int_equal(fstat(fd, &st), 0);
 	addr = (unsigned long)mmap(NULL, 2 * PAGE_SIZE, PROT_READ, MAP_SHARED,
