@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Runs a program that may not have a userfaultfd, by a seccomp filter like
- * those of container engines.
- *
- * usage: without_userfaultfd eperm|enosys|kill PROGRAM [ARGUMENT]...
- *
- * Exit status 77 if filters cannot be set here.
- */
+/* No userfaultfd for this thread: see userfaultfd_filter.h. */
+#include "userfaultfd_filter.h"
+
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "../../lib/base/uapi.h"
 
@@ -26,7 +18,7 @@
 #define ARG1_LOW offsetof(struct seccomp_data, args[1])
 #endif
 
-static int set_filter(unsigned int action)
+int test_forbid_userfaultfd(unsigned int action)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
@@ -43,30 +35,8 @@ static int set_filter(unsigned int action)
 		.filter = code,
 	};
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return -1;
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
-}
-
-int main(int argc, char **argv)
-{
-	unsigned int action;
-
-	if (argc < 3)
-		return 2;
-	if (!strcmp(argv[1], "eperm"))
-		action = SECCOMP_RET_ERRNO | EPERM;
-	else if (!strcmp(argv[1], "enosys"))
-		action = SECCOMP_RET_ERRNO | ENOSYS;
-	else if (!strcmp(argv[1], "kill"))
-		action = SECCOMP_RET_KILL_PROCESS;
-	else
-		return 2;
-	if (set_filter(action)) {
-		printf("skip: no seccomp filter: %s\n", strerror(errno));
-		return 77;
-	}
-	execv(argv[2], argv + 2);
-	perror(argv[2]);
-	return 1;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		return -errno;
+	return 0;
 }
