@@ -9,19 +9,17 @@
  * concern.  argv[1]: only the tests whose names have this in them.
  */
 #include "device.h"
+#include "userfaultfd_filter.h"
 
 #include <errno.h>
 #include <gpusvm/hooks.h>
-#include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -32,10 +30,6 @@
 #define HUGE (2ul << 20)
 #define RW (PROT_READ | PROT_WRITE)
 #define SKIPPED 77
-
-#ifndef USERFAULTFD_IOC_NEW
-#define USERFAULTFD_IOC_NEW 0xaa00
-#endif
 
 static void fill(unsigned char *mem, size_t size, unsigned int tag)
 {
@@ -645,27 +639,10 @@ static void child_has_data_and_the_programs_handler(void)
 
 /* ---- The choice ---- */
 
-/* As in a container: userfaultfd(2) and the device's ioctl give EPERM. */
+/* As in a container. */
 static void forbid_userfaultfd(void)
 {
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 3, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, args[1])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, USERFAULTFD_IOC_NEW, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = {
-		.len = sizeof(filter) / sizeof(filter[0]),
-		.filter = filter,
-	};
-
-	check(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+	if (test_forbid_userfaultfd(SECCOMP_RET_ERRNO | EPERM))
 		_exit(SKIPPED);
 }
 
