@@ -123,6 +123,11 @@ void runtime_close(void)
 	pthread_mutex_unlock(&r.lock);
 }
 
+bool runtime_has_events(void)
+{
+	return gpusvm_mm_features(r.mm) & GPUSVM_FEATURE_EVENTS;
+}
+
 static struct drm_gpusvm_range *pop_dead(void)
 {
 	struct drm_gpusvm_range *range = NULL;

@@ -33,6 +33,8 @@ struct runtime_record {
 /* 0 or -errno */
 int runtime_open(void);
 void runtime_close(void);
+/* Whether it is told of changes that nobody announces. */
+bool runtime_has_events(void);
 /* Have all pages mapped for the device, for reading. */
 int runtime_watch(void *addr, size_t size);
 /* Whether the device may still use a page. */

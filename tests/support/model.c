@@ -138,7 +138,7 @@ int test_dev_poke(struct fake_driver *d, void *addr)
 
 unsigned int test_malloc_migrates(void)
 {
-	return test_others_map() ? 0 : FAKE_ACCESS_MIGRATE;
+	return test_others_map() || test_announces() ? 0 : FAKE_ACCESS_MIGRATE;
 }
 
 /*

@@ -47,7 +47,7 @@ void test_model_play(struct test_model *m);
 /*
  * Flags of fake_access() for memory of malloc(): FAKE_ACCESS_MIGRATE, but not
  * where a sanitizer has memory of its own around it, without which it cannot
- * even serve a fault.
+ * even serve a fault, nor where nobody tells of what libc does to it.
  */
 unsigned int test_malloc_migrates(void);
 
