@@ -7,6 +7,7 @@
  * fault handler needs it, too.  So in a program that has a sanitizer built in,
  * arrays get whole blocks as large as the largest range.
  */
+#include <gpusvm/hooks.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -89,7 +90,11 @@ void *map_pages(size_t bytes)
 	return start + head;
 }
 
+/*
+ * Announced: the device has stopped before the memory goes, and the library
+ * learns of it also where the kernel tells of nothing.
+ */
 void unmap_pages(void *start, size_t bytes)
 {
-	munmap(start, whole_blocks(bytes));
+	gpusvm_munmap(start, whole_blocks(bytes));
 }
