@@ -12,6 +12,7 @@
 
 #include <drm/drm_gpusvm.h>
 #include <gpusvm/gpusvm.h>
+#include <gpusvm/hooks.h>
 #include <linux/compiler.h>
 #include <linux/completion.h>
 #include <linux/err.h>
@@ -163,7 +164,9 @@ static int my_cycle(struct my_vm *vm)
 	if (*mem != 42)
 		return -EIO;
 
-	munmap(area, 2 * CHUNK);
+	/* Not every source tells of a munmap() that nobody announces. */
+	if (gpusvm_munmap(area, 2 * CHUNK))
+		return -EINVAL;
 	gpusvm_mm_sync(vm->svm.mm);
 	wait_for_completion(&vm->unmapped);
 	down_write(&vm->lock);
