@@ -256,6 +256,8 @@ static bool change_device(struct arena *a, unsigned long first, bool write)
 
 	if (write)
 		test_fill(a->buffer, PS, tag);
+	/* It must have heard of what this thread changed by bare calls. */
+	gpusvm_mm_sync(test_mm);
 	err = fake_access(a->stress->d, page_at(a, first), a->buffer, PS,
 			  write ? FAKE_ACCESS_WRITE : 0);
 	/* Others got in between too often. */
@@ -486,9 +488,14 @@ static void *changer(void *arg)
 	return NULL;
 }
 
-/* Read wherever there is something, so that it comes home. */
+/*
+ * Read wherever there is something, so that it comes home.  By a system call,
+ * as there may be nothing.
+ */
 static void *toucher(void *arg)
 {
+	bool served = gpusvm_mm_features(test_mm) &
+		      GPUSVM_FEATURE_KERNEL_FAULTS;
 	struct stress *s = arg;
 
 	while (!is_over(s)) {
@@ -498,6 +505,8 @@ static void *toucher(void *arg)
 			s->mem + test_random_below(ARENAS * ARENA_SIZE), 1
 		};
 
+		if (!served)
+			(void)!gpusvm_populate(remote.iov_base, 1);
 		(void)!process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 		s->touches++;
 	}
