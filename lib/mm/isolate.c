@@ -46,6 +46,29 @@ static int prot_of(const struct vma *vma)
 }
 
 /*
+ * What MADV_GUARD_INSTALL leaves (Linux 6.13) looks like a swapped page and
+ * moves like one, but who copies it gets a SIGSEGV.  Reading tells.
+ */
+static bool is_readable(struct migration *m, unsigned long from,
+			unsigned long len)
+{
+	unsigned char state[SCAN_BATCH];
+	unsigned long i, n, end = from + len;
+
+	for (; from < end; from += n << PAGE_SHIFT) {
+		n = min((end - from) >> PAGE_SHIFT, SCAN_BATCH);
+		if (gpusvm_scan_pages(m->mm, from, n, state))
+			return false;
+		for (i = 0; i < n; i++)
+			if ((state[i] & PAGE_IS_SWAPPED) &&
+			    gpusvm_sys_madvise(from + (i << PAGE_SHIFT),
+					       PAGE_SIZE, MADV_POPULATE_READ))
+				return false;
+	}
+	return true;
+}
+
+/*
  * Take the pages from @offset on, at most @len bytes.  A source that guards
  * must be told what protection there was, and it differs from piece to piece.
  */
@@ -62,6 +85,8 @@ static long take_piece(struct migration *m, unsigned long offset,
 		    piece.guarded)
 			return -EBUSY;
 		len = min(len, piece.end - from);
+		if (!is_readable(m, from, len))
+			return -EBUSY;
 		err = source->ops->guard(source, from, from + len,
 					 prot_of(&piece));
 		if (err)
