@@ -20,6 +20,9 @@
 /* Attempts at a page that the kernel has locked for a moment. */
 #define MOVE_ATTEMPTS 1000
 
+/* A huge page that the CPU maps as one, on every architecture with 4K pages. */
+#define HUGE_SIZE (2ul << 20)
+
 /* Pages whose state is looked at in one go. */
 #define SCAN_BATCH 512ul
 
@@ -95,6 +98,24 @@ static long take_piece(struct migration *m, unsigned long offset,
 	return source->ops->take(source, m->run->addr + offset, from, len);
 }
 
+/*
+ * A huge page stays one only where no page table is left of pages that were
+ * there before.  To drop nothing frees it (Linux 6.14).
+ */
+static void make_room_for_huge_pages(struct migration *m)
+{
+	unsigned long step = HUGE_SIZE >> PAGE_SHIFT;
+	unsigned char state;
+	unsigned long i;
+
+	for (i = 0; i + step <= m->npages; i += step)
+		if (!gpusvm_scan_pages(m->mm, m->start + (i << PAGE_SHIFT), 1,
+				       &state) &&
+		    (state & PAGE_IS_HUGE))
+			gpusvm_sys_madvise(m->run->addr + (i << PAGE_SHIFT),
+					   HUGE_SIZE, MADV_DONTNEED);
+}
+
 int gpusvm_isolate_move(struct migration *m)
 {
 	unsigned long total = m->npages << PAGE_SHIFT;
@@ -102,6 +123,7 @@ int gpusvm_isolate_move(struct migration *m)
 	unsigned int attempt = 0;
 	long done;
 
+	make_room_for_huge_pages(m);
 	while (offset < total) {
 		done = take_piece(m, offset, len);
 		if (done == -EINVAL) {
