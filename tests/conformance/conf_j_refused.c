@@ -4,13 +4,11 @@
  * nothing has changed then.
  */
 #include "fake_driver.h"
+#include "pin.h"
 
 #include <errno.h>
-#include <linux/io_uring.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -165,22 +163,6 @@ static void conf_113_mapping_replaced(void **state)
 
 /* ---- 118 and 119: pages that cannot come along ---- */
 
-static int pin(int ring, unsigned char *addr, size_t size)
-{
-	struct iovec buffer = { addr, size };
-
-	return (int)syscall(SYS_io_uring_register, ring,
-			    IORING_REGISTER_BUFFERS, &buffer, 1);
-}
-
-static int make_ring(void)
-{
-	struct io_uring_params params;
-
-	memset(&params, 0, sizeof(params));
-	return (int)syscall(SYS_io_uring_setup, 1, &params);
-}
-
 /*
  * By the move technique only: who is write-protected can be pinned without
  * anybody seeing it.
@@ -191,28 +173,22 @@ static void conf_118_pinned_page(void **state)
 	unsigned char *mem = test_map(SZ_64K, SZ_64K);
 	struct drm_gpusvm_range *range = fake_range_at(d, mem, SZ_64K);
 	unsigned long i;
-	int ring;
+	int pin;
 
 	(void)state;
 	if (!(gpusvm_mm_features(test_mm) & GPUSVM_FEATURE_MOVE))
 		test_skip("write-protection does not see pinned pages");
-	ring = make_ring();
-	if (ring < 0)
-		test_skip("no io_uring to pin a page with");
 	for (i = 0; i < PAGES_64K; i += 5) {
 		test_fill(mem, SZ_64K, (unsigned int)i);
-		if (pin(ring, mem + i * PS, PS)) {
-			close(ring);
+		pin = test_pin(mem + i * PS, PS);
+		if (pin < 0)
 			test_skip("no page may be pinned here");
-		}
 		check_refused(d, range, -EBUSY);
 		assert_filled(mem, SZ_64K, (unsigned int)i);
 		test_fill(mem, SZ_64K, 100);
 		assert_filled(mem, SZ_64K, 100);
-		syscall(SYS_io_uring_register, ring, IORING_UNREGISTER_BUFFERS,
-			NULL, 0);
+		test_unpin(pin);
 	}
-	close(ring);
 	/* The end of a pin is not told at once. */
 	test_wait_until(fake_migrate(d, range, NULL) == 0);
 	assert_filled(mem, SZ_64K, 100);
