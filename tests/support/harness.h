@@ -245,6 +245,8 @@ void test_area_release(void *area);
 unsigned char *test_map(size_t size, size_t align);
 /* The same with huge pages, populated; NULL if there are none. */
 unsigned char *test_map_huge(size_t size);
+/* Bytes of huge pages in the mapping that @addr is in (smaps). */
+size_t test_huge_bytes(const void *addr);
 /*
  * munmap() a part of an area for good: whatever the kernel then puts there is
  * not the area's.  _sync waits until the event has been acted on.

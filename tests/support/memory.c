@@ -135,8 +135,7 @@ unsigned char *test_map(size_t size, size_t align)
 	return test_area_anon(test_area_reserve(size, align), 0, size);
 }
 
-/* Huge pages of a mapping according to smaps, in bytes. */
-static size_t huge_bytes(const void *addr)
+size_t test_huge_bytes(const void *addr)
 {
 	FILE *smaps = fopen("/proc/self/smaps", "r");
 	unsigned long start, end, kib;
@@ -165,7 +164,7 @@ unsigned char *test_map_huge(size_t size)
 	if (madvise(mem, size, MADV_HUGEPAGE))
 		return NULL;
 	test_touch_write(mem, size);
-	return huge_bytes(mem) >= size ? mem : NULL;
+	return test_huge_bytes(mem) >= size ? mem : NULL;
 }
 
 void test_munmap(void *addr, size_t size)
