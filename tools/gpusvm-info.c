@@ -81,6 +81,7 @@ static void find_out(struct info *info, const struct settings *settings)
 	probe_process(&info->process);
 	probe_nodes(&info->nodes);
 
+	probe_sources(info->source, info->uffd.killed);
 	library_open(&info->library, info->uffd.killed, pool);
 	check_round_trip(&info->library);
 	info->measurements.skipped = !settings->measure;

@@ -26,6 +26,17 @@ MAYBE_TEXT = (str, type(None))
 FLAG = (bool,)
 ANSWER = {'ok': FLAG, 'error': MAYBE_TEXT}
 LIMIT = {'soft': MAYBE_NUMBER, 'hard': MAYBE_NUMBER}
+FEATURES = dict.fromkeys(
+    '''userfaultfd kernel_faults fork_event move procmap_query pagemap_scan
+    shmem_events cpu_faults events'''.split(), FLAG)
+# What a program misses with a source that does not have it.
+BY_SOURCE = ('kernel_faults', 'fork_event', 'shmem_events', 'cpu_faults',
+             'events')
+SOURCES = {'userfaultfd': 'userfaultfd',
+           'user': 'userfaultfd, user mode only',
+           'mprotect': 'mprotect and SIGSEGV',
+           'manual': 'manual (gpusvm_populate())'}
+PROTECTING = ('mprotect', 'manual')
 
 # What the report has, and of which type.  A list has elements of one kind.
 SHAPE = {
@@ -36,18 +47,19 @@ SHAPE = {
     'library': {
         'open': ANSWER,
         'source': MAYBE_TEXT,
+        'wanted': MAYBE_TEXT,
         'technique': MAYBE_TEXT,
-        'features': {
-            'userfaultfd': FLAG, 'kernel_faults': FLAG, 'fork_event': FLAG,
-            'move': FLAG, 'procmap_query': FLAG, 'pagemap_scan': FLAG,
-            'shmem_events': FLAG,
-        },
+        'features': FEATURES,
         'device_memory': ANSWER,
         'device_node': MAYBE_NUMBER,
         'device_emulated': FLAG,
         'round_trip': ANSWER,
         'log': [{'level': TEXT, 'message': TEXT}],
     },
+    'sources': [{
+        'source': TEXT, 'open': ANSWER, 'missing': MAYBE_TEXT,
+        'technique': MAYBE_TEXT, 'features': FEATURES, 'lost': [TEXT],
+    }],
     'advice': [{'topic': TEXT, 'text': TEXT}],
     'userfaultfd': {
         'doors': {'syscall': ANSWER, 'device': ANSWER,
@@ -171,39 +183,96 @@ def check_consistent(report):
         check(re.search(r'\.$', advice['text']), 'no sentence:', advice)
 
     check(library['open']['ok'] or not report['usable'], 'closed but usable')
-    check(features['userfaultfd'] == library['open']['ok'], 'source')
     if library['open']['ok']:
-        check(library['source'] == 'userfaultfd', 'source')
-        check(library['technique'] ==
-              ('move' if features['move'] else 'write-protect'), 'technique')
-        check(features['move'] == uffd['features']['MOVE'], 'MOVE')
-        check(features['fork_event'] == uffd['event_fork']['ok'], 'fork')
-        check(features['kernel_faults'] ==
-              (uffd['chosen'] in ('syscall', 'device')), 'kernel faults')
-        for key in 'procmap_query', 'pagemap_scan':
-            check(features[key] == report['interfaces'][key]['ok'], key)
-        check(any('address space opened' in line['message']
-                  for line in library['log']), 'nothing in the log')
+        check_open(library, uffd, report['interfaces'])
     else:
         check(library['source'] is None, 'source')
         check(library['technique'] is None, 'technique')
+        check(uffd['chosen'] is None, 'door')
+    check_sources(report)
     # A sentence for each better thing that is missing, and for no other.
-    for key, topic in (('kernel_faults', 'system_calls'),
-                       ('fork_event', 'fork'), ('move', 'technique'),
-                       ('procmap_query', 'procmap_query'),
-                       ('pagemap_scan', 'pagemap_scan'),
-                       ('shmem_events', 'shmem_events')):
+    protects = library['source'] in PROTECTING
+    for key, topic, everywhere in (
+            ('kernel_faults', 'system_calls', True),
+            ('events', 'events', True),
+            ('cpu_faults', 'cpu_faults', True),
+            ('fork_event', 'fork', False),
+            ('move', 'technique', False),
+            ('procmap_query', 'procmap_query', True),
+            ('pagemap_scan', 'pagemap_scan', True),
+            ('shmem_events', 'shmem_events', False)):
         check((topic in topics) ==
-              (library['open']['ok'] and not features[key]), topic)
+              (library['open']['ok'] and not features[key] and
+               (everywhere or not protects)), topic)
 
-    open_doors = [key for key, door in uffd['doors'].items() if door['ok']]
-    check(uffd['chosen'] == (open_doors[0] if open_doors else None), 'door')
     named = sum(1 << bit for bit, has in
                 enumerate(uffd['features'].values()) if has)
     known = (1 << len(uffd['features'])) - 1
     check(named == uffd['mask'] & known, 'mask', uffd['mask'])
     check_machine(report)
     check_measurements(report)
+
+
+def technique_of(features):
+    if features['move']:
+        return 'move'
+    return 'write-protect' if features['userfaultfd'] else 'mremap'
+
+
+def check_open(library, uffd, interfaces):
+    """What the library has chosen fits what is there."""
+    features, source = library['features'], library['source']
+
+    check(source in SOURCES, 'source')
+    check(library['technique'] == technique_of(features), 'technique')
+    check(features['userfaultfd'] == (source not in PROTECTING), 'source')
+    check(features['cpu_faults'] == (source != 'manual'), 'CPU faults')
+    check(features['kernel_faults'] == (source == 'userfaultfd'),
+          'kernel faults')
+    check(features['events'] == features['userfaultfd'], 'events')
+    if features['userfaultfd']:
+        check(features['move'] == uffd['features']['MOVE'], 'MOVE')
+        check(features['fork_event'] == uffd['event_fork']['ok'], 'fork')
+        check(uffd['doors'][uffd['chosen']]['ok'], 'door')
+        check((uffd['chosen'] == 'user_mode_only') == (source == 'user'),
+              'door')
+    else:
+        check(uffd['chosen'] is None, 'door')
+    for key in 'procmap_query', 'pagemap_scan':
+        check(features[key] == interfaces[key]['ok'], key)
+    check(any('address space opened' in line['message']
+              for line in library['log']), 'nothing in the log')
+
+
+def check_sources(report):
+    """Each was tried, and the library has the first that works, or was told
+    which."""
+    sources = report['sources']
+    library = report['library']
+
+    check([source['source'] for source in sources] == list(SOURCES), 'sources')
+    for source in sources:
+        features = source['features']
+        if source['open']['ok']:
+            check(source['missing'] is None, source)
+            check(source['technique'] == technique_of(features), source)
+            check(source['lost'] == [key for key in FEATURES
+                                     if key in BY_SOURCE
+                                     and not features[key]], source)
+        else:
+            check(source['missing'], source)
+            check(source['technique'] is None, source)
+            check(not source['lost'] and not any(features.values()), source)
+        if library['open']['ok'] and source['source'] == library['source']:
+            check(source['open']['ok'] and features == library['features'],
+                  source)
+    works = [source['source'] for source in sources if source['open']['ok']]
+    better = [source for source in works[:1]
+              if library['source'] and source != library['source']]
+    check(library['wanted'] or not better, 'not the best source')
+    check(not better or
+          any(advice['topic'] == 'source' and better[0] in advice['text']
+              for advice in report['advice']), 'no advice')
 
 
 def check_machine(report):
@@ -250,6 +319,15 @@ def check_forms_agree(report, text):
     if report['library']['technique']:
         check(line('technique').startswith(report['library']['technique']),
               'technique')
+    for source in report['sources']:
+        title = SOURCES[source['source']]
+        if source['open']['error'] != 'not tried':
+            agrees(title, source['open']['ok'])
+        check(('in use' in line(title)) ==
+              (source['source'] == report['library']['source']), title)
+    if report['library']['open']['ok']:
+        check(line('source').startswith(SOURCES[report['library']['source']]),
+              'source')
     if uffd['api']['ok']:
         check(int(re.match(r'0x[0-9a-f]+$', line('features')).group(), 16) ==
               uffd['mask'], 'mask')
@@ -269,6 +347,8 @@ def check_forms_agree(report, text):
     check(str(report['kernel']['max_map_count']) in line('vm.max_map_count'),
           'max_map_count')
     words = ' '.join(text.split())
+    for source in report['sources']:
+        check(' '.join((source['missing'] or '').split()) in words, 'missing')
     for advice in report['advice']:
         check(' '.join(advice['text'].split()) in words, 'advice', advice)
 
@@ -286,8 +366,8 @@ def case_report():
     check(report['version'] == {'tool': VERSION, 'library': VERSION},
           'version')
     check(not report['measured'] and not report['measurements'], 'measured')
-    # Where there is a userfaultfd the library's own tests pass.
-    if report['userfaultfd']['chosen']:
+    # Where a source works the library's own tests pass.
+    if any(source['open']['ok'] for source in report['sources']):
         check(report['usable'], report['reason'])
         check(report['library']['round_trip']['ok'] or
               not report['library']['device_memory']['ok'], 'no round trip')
@@ -305,9 +385,11 @@ def case_measurements():
     sizes = [size for size in (4096, 65536, 2 << 20) if size >= page]
     expected = {(operation, size) for size in sizes
                 for operation in ('cpu_fault', 'migrate_to_devmem')}
-    bare = ('uffdio_move' if report['library']['features']['move']
-            else 'uffdio_writeprotect')
-    expected |= {('memcpy', 2 << 20), (bare, 2 << 20)}
+    expected.add(('memcpy', 2 << 20))
+    uffd = report['userfaultfd']
+    if any(door['ok'] for door in uffd['doors'].values()):
+        expected.add(('uffdio_move' if uffd['features']['MOVE']
+                      else 'uffdio_writeprotect', 2 << 20))
     check(set(median) == expected, 'measured', set(median))
     for operation, size in median:
         check(100 < median[operation, size] < 10**9, operation, size)
@@ -350,7 +432,8 @@ def case_unprivileged():
                            LD_LIBRARY_PATH=os.path.join(root, 'lib'))
         report = both_forms('-n', user=NOBODY, group=NOBODY, extra_groups=[],
                             cwd='/', env=environment)
-    check(report['usable'] or not report['userfaultfd']['chosen'],
+    check(report['usable'] or not any(source['open']['ok']
+                                      for source in report['sources']),
           report['reason'])
     check(report['process']['uid'] == NOBODY, 'uid')
     check(report['process']['cap_sys_ptrace'] is False, 'capability')
@@ -358,33 +441,91 @@ def case_unprivileged():
     uffd = report['userfaultfd']
     if uffd['sysctl_unprivileged'] == 0 and not uffd['doors']['device']['ok']:
         check(not uffd['doors']['syscall']['ok'], 'system call')
+        check(report['library']['source'] != 'userfaultfd', 'source')
+        check('vm.unprivileged_userfaultfd' in report['sources'][0]['missing'],
+              'what is missing')
         text = ' '.join(advice['text'] for advice in report['advice'])
         check('vm.unprivileged_userfaultfd=1' in text, 'no advice')
         check('/dev/userfaultfd' in text, 'no advice')
 
 
-def refused(how):
-    report = both_forms('-n', before=[WITHOUT_USERFAULTFD, how])
-    # By mprotect, unless to try userfaultfd is the end.
-    check(report['usable'] == (how != 'kill'), 'usable')
-    check(report['library']['open']['ok'] == (how != 'kill'), 'open')
+def refused(how, *options, **environment):
+    return both_forms('-n', *options, before=[WITHOUT_USERFAULTFD, how],
+                      env={**os.environ, **environment})
+
+
+def check_refused(report):
     check(report['userfaultfd']['chosen'] is None, 'door')
     check(report['process']['seccomp'] == 'filter', 'seccomp')
     check(report['interfaces']['madv_populate']['ok'], 'other calls')
     check(any(advice['topic'] == 'userfaultfd' and 'seccomp' in advice['text']
               for advice in report['advice']), 'advice')
-    # Also with what is measured without the library.
-    run(before=[WITHOUT_USERFAULTFD, how])
-    return report
+    for source in report['sources'][:2]:
+        check(not source['open']['ok'] and 'seccomp' in source['missing'],
+              source)
 
 
 def case_refused():
     for how in 'eperm', 'enosys':
-        check(not refused(how)['userfaultfd']['killed'], how)
+        report = refused(how)
+        check_refused(report)
+        check(not report['userfaultfd']['killed'], how)
+        if not report['sources'][2]['open']['ok']:
+            skip('mprotect does not work here')
+        check(report['usable'], 'not usable:', report['reason'])
+        check(report['library']['source'] == 'mprotect', 'source')
+        check(report['library']['round_trip']['ok'] or
+              not report['library']['device_memory']['ok'], 'no round trip')
+        # What was asked for has no substitute.
+        for wanted in 'userfaultfd', 'user':
+            report = refused(how, GPUSVM_SOURCE=wanted)
+            check_refused(report)
+            check(not report['usable'] and wanted in report['reason'], wanted)
+    # Also with what is measured, partly without the library.
+    run(before=[WITHOUT_USERFAULTFD, 'eperm'])
 
 
 def case_killed():
-    check(refused('kill')['userfaultfd']['killed'], 'killed')
+    report = refused('kill')
+    check_refused(report)
+    check(report['userfaultfd']['killed'], 'killed')
+    # The library would try userfaultfd, unless told what to use.
+    check(not report['usable'], 'usable')
+    check([source['open']['error'] for source in report['sources']] ==
+          ['not tried', 'not tried', None, None], report['sources'])
+    run(before=[WITHOUT_USERFAULTFD, 'kill'])
+    report = refused('kill', GPUSVM_SOURCE='mprotect')
+    check_refused(report)
+    check(report['usable'], 'not usable:', report['reason'])
+
+
+def case_chosen():
+    """What the environment says is used, and what is lost by it told."""
+    works = [source['source'] for source in run('-n')[1]['sources']
+             if source['open']['ok']]
+    if not set(PROTECTING) <= set(works):
+        skip('mprotect does not work here')
+    for wanted in works:
+        env = {**os.environ, 'GPUSVM_SOURCE': wanted}
+        report = both_forms('-n', env=env)
+        check(report['usable'], report['reason'])
+        check(report['library']['wanted'] == wanted, wanted)
+        check(report['library']['source'] == wanted, wanted)
+        check(report['library']['round_trip']['ok'] or
+              not report['library']['device_memory']['ok'], 'no round trip')
+        # check_sources() has seen to it that the best one is named.
+        check(any(advice['topic'] == 'source' for advice in report['advice'])
+              == (wanted != works[0]), wanted)
+        measured = {result['operation']
+                    for result in run(env=env)[1]['measurements']}
+        check(not report['library']['device_memory']['ok'] or
+              ('populate' if wanted == 'manual' else 'cpu_fault') in measured,
+              wanted, measured)
+    report = both_forms('-n', env={**os.environ, 'GPUSVM_SOURCE': 'uffd'})
+    check(not report['usable'] and 'GPUSVM_SOURCE' in report['reason'],
+          'a source that there is not')
+    check(any(advice['topic'] == 'source' and 'mprotect' in advice['text']
+              for advice in report['advice']), 'advice')
 
 
 def limited(which, limit):

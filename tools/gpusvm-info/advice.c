@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "info.h"
@@ -50,22 +51,18 @@ static bool has(const struct info *info, unsigned long feature)
 	return info->library.features & feature;
 }
 
-static void no_userfaultfd(struct info *info)
+/* Why there is no userfaultfd at all, and what to change. */
+static void advise_userfaultfd(struct info *info)
 {
 	struct verdict *verdict = &info->verdict;
 	int err = info->uffd.door[DOOR_SYSCALL];
 
-	if (info->uffd.killed) {
-		unusable(verdict, "a seccomp filter ends processes that ask "
-				  "for userfaultfd (SIGSYS)");
+	if (info->uffd.killed)
 		advise(verdict, "userfaultfd",
 		       "The seccomp filter kills instead of giving an error: "
-		       "allow userfaultfd in it.");
-		return;
-	}
-	unusable(verdict, "there is no userfaultfd for this process: %s",
-		 strerror(-err));
-	if (err == -EMFILE || err == -ENFILE)
+		       "allow userfaultfd in it, or set " SOURCE_VARIABLE
+		       "=mprotect.");
+	else if (err == -EMFILE || err == -ENFILE)
 		advise(verdict, "userfaultfd",
 		       "There are no descriptors left: raise RLIMIT_NOFILE "
 		       "(ulimit -n).");
@@ -85,13 +82,57 @@ static void no_userfaultfd(struct info *info)
 		       "later let every process serve its own faults.");
 }
 
+/* None of the ladder works, or what was asked for does not. */
+static void no_source(struct info *info)
+{
+	const struct source_names *wanted = wanted_source();
+	struct verdict *verdict = &info->verdict;
+	const struct source_names *last =
+		wanted ? wanted : find_source(GPUSVM_SOURCE_MPROTECT);
+	const char *missing =
+		source_missing(&info->source[last - source_names]);
+
+	/* It worked when it was tried. */
+	if (!missing)
+		missing = strerror(-info->library.open_err);
+	if (info->uffd.killed && !wanted)
+		unusable(verdict, "a seccomp filter ends processes that ask "
+				  "for userfaultfd (SIGSYS)");
+	else if (wanted)
+		unusable(verdict,
+			 SOURCE_VARIABLE " asks for %s, which does not work "
+					 "here: %s",
+			 wanted->key, missing);
+	else
+		unusable(verdict,
+			 "there is no userfaultfd for this process, and "
+			 "mprotect cannot take its place: %s",
+			 missing);
+	if (first_door(&info->uffd) == DOORS)
+		advise_userfaultfd(info);
+}
+
+/* A source was refused for what it is, not for lack of something. */
+static bool is_refusal(int err)
+{
+	return err == -EPERM || err == -ENOSYS || err == -EACCES;
+}
+
 static void no_address_space(struct info *info)
 {
 	struct verdict *verdict = &info->verdict;
 	int err = info->library.open_err;
 
-	if (info->uffd.killed || first_door(&info->uffd) == DOORS) {
-		no_userfaultfd(info);
+	if (err == -EINVAL && getenv(SOURCE_VARIABLE) && !wanted_source()) {
+		unusable(verdict, SOURCE_VARIABLE " names no source");
+		advise(verdict, "source",
+		       "Set " SOURCE_VARIABLE " to userfaultfd, user, "
+		       "mprotect or manual, or not at all.");
+		return;
+	}
+	if (is_refusal(err) &&
+	    (wanted_source() || first_door(&info->uffd) == DOORS)) {
+		no_source(info);
 		return;
 	}
 	unusable(verdict, "gpusvm_mm_open() fails: %s", strerror(-err));
@@ -113,11 +154,51 @@ static void no_address_space(struct info *info)
 		advise(verdict, "proc", "Mount /proc.");
 }
 
+/* The best source that works is not the one in use. */
+static void judge_choice(struct info *info)
+{
+	const struct source_names *used = find_source(info->library.source);
+	size_t i;
+
+	for (i = 0; &source_names[i] < used && info->source[i].err; i++)
+		;
+	if (&source_names[i] < used)
+		advise(&info->verdict, "source",
+		       SOURCE_VARIABLE "=%s asks for less than there is: %s "
+				       "works here, so unset it.",
+		       used->key, source_names[i].key);
+}
+
+/* Without userfaultfd the program has to do a part. */
+static void judge_protection(struct info *info)
+{
+	struct verdict *verdict = &info->verdict;
+
+	if (first_door(&info->uffd) == DOORS)
+		advise_userfaultfd(info);
+	advise(verdict, "system_calls",
+	       "System calls on device memory fail with EFAULT: "
+	       "gpusvm_populate() before them.");
+	advise(verdict, "events",
+	       "Changes of memory go unnoticed unless they are announced: by "
+	       "the functions of gpusvm/hooks.h, or with "
+	       "LD_PRELOAD=libgpusvm-preload.so.");
+	if (!has(info, GPUSVM_FEATURE_CPU_FAULTS))
+		advise(verdict, "cpu_faults",
+		       "A program that touches device memory gets a SIGSEGV: "
+		       "gpusvm_populate() before.");
+}
+
 static void judge_source(struct info *info)
 {
 	struct verdict *verdict = &info->verdict;
 	bool ptrace = info->process.cap_sys_ptrace == 1;
 
+	judge_choice(info);
+	if (source_protects(info->library.source)) {
+		judge_protection(info);
+		return;
+	}
 	if (!has(info, GPUSVM_FEATURE_KERNEL_FAULTS))
 		advise(verdict, "system_calls",
 		       "System calls on device memory fail with EFAULT, for "
@@ -142,13 +223,15 @@ static void judge_technique(struct info *info)
 {
 	struct verdict *verdict = &info->verdict;
 
-	if (!has(info, GPUSVM_FEATURE_MOVE))
+	bool protects = source_protects(info->library.source);
+	bool writes_protect = !protects && !has(info, GPUSVM_FEATURE_MOVE);
+
+	if (writes_protect)
 		advise(verdict, "technique",
 		       "Pages are write-protected and copied twice, and pages "
 		       "that are pinned for I/O are not seen: UFFDIO_MOVE "
 		       "needs Linux 6.8.");
-	if (!has(info, GPUSVM_FEATURE_MOVE) &&
-	    info->interface[IF_PROCESS_VM_READV].err)
+	if (writes_protect && info->interface[IF_PROCESS_VM_READV].err)
 		advise(verdict, "process_vm_readv",
 		       "Memory cannot be copied without UFFDIO_MOVE as "
 		       "process_vm_readv() fails (%s): allow it in the seccomp "
@@ -163,7 +246,7 @@ static void judge_technique(struct info *info)
 		       "Untouched pages are found by reading "
 		       "/proc/self/pagemap, and zero pages are copied as data: "
 		       "PAGEMAP_SCAN needs Linux 6.7.");
-	if (!has(info, GPUSVM_FEATURE_SHMEM_EVENTS))
+	if (!protects && !has(info, GPUSVM_FEATURE_SHMEM_EVENTS))
 		advise(verdict, "shmem_events",
 		       "Changes of shared memory that is mapped for a device "
 		       "are not seen: WP_HUGETLBFS_SHMEM needs Linux 5.19.");

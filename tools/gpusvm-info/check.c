@@ -9,7 +9,7 @@ static int round_trip(struct driver *driver)
 {
 	size_t i;
 	uint64_t ns;
-	int err;
+	int err, touched;
 
 	for (i = 0; i < driver->size; i++)
 		driver->data[i] = (uint8_t)i;
@@ -18,6 +18,9 @@ static int round_trip(struct driver *driver)
 		return err;
 	err = driver_increment(driver);
 	/* Whatever went wrong there, it must come home before it is freed. */
+	touched = driver_touch(driver);
+	if (touched)
+		return touched;
 	for (i = 0; i < driver->size; i++)
 		if (driver->data[i] != (uint8_t)(i + 1) && !err)
 			err = -EIO;

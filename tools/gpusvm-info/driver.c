@@ -6,6 +6,7 @@
 
 #include <gpusvm/copy.h>
 #include <gpusvm/gpusvm.h>
+#include <gpusvm/hooks.h>
 #include <gpusvm/pagemap.h>
 
 #include "info.h"
@@ -106,6 +107,8 @@ err_data:
 
 void driver_destroy(struct driver *driver)
 {
+	if (driver->stuck)
+		return;
 	drm_gpusvm_fini(&driver->svm);
 	gpusvm_devmem_pool_free(driver->pool, driver->pfn, driver->size);
 	area_unmap((void *)(uintptr_t)driver->data, driver->size);
@@ -147,6 +150,19 @@ int driver_to_device(struct driver *driver, uint64_t *ns)
 		if (err != -EAGAIN && err != -EBUSY)
 			break;
 	}
+	return err;
+}
+
+int driver_touch(struct driver *driver)
+{
+	int err = 0;
+
+	if (gpusvm_mm_features(driver->svm.mm) & GPUSVM_FEATURE_CPU_FAULTS)
+		(void)driver->data[driver->size / 2];
+	else
+		err = gpusvm_populate((const void *)(uintptr_t)driver->data,
+				      driver->size);
+	driver->stuck = err;
 	return err;
 }
 

@@ -6,6 +6,7 @@
 #ifndef GPUSVM_INFO_DRIVER_H
 #define GPUSVM_INFO_DRIVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@
  * @range: The range, while the data is on the device
  * @data: The program's memory
  * @size: Its size, and that of the one range in it
+ * @stuck: It could not come home, so nothing of this can go
  *
  * From gpusvm_alloc(): callbacks touch it, so it must never migrate.
  */
@@ -36,6 +38,7 @@ struct driver {
 	struct drm_gpusvm_range *range;
 	volatile uint8_t *data;
 	size_t size;
+	bool stuck;
 };
 
 /* @size is a power of two, at least a page.  0 or a negative errno. */
@@ -45,6 +48,12 @@ void driver_destroy(struct driver *driver);
 
 /* Move the data to the device; the time that it took is stored in @ns. */
 int driver_to_device(struct driver *driver, uint64_t *ns);
+
+/*
+ * The CPU touches the data, one byte in the middle, and all of it comes home;
+ * where that would be its end it is asked for.  0 or a negative errno.
+ */
+int driver_touch(struct driver *driver);
 
 /* After the CPU has touched the data: wait until the device has let go. */
 void driver_wait(struct driver *driver);

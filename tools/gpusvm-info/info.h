@@ -7,6 +7,7 @@
 #ifndef GPUSVM_INFO_INFO_H
 #define GPUSVM_INFO_INFO_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -138,10 +139,53 @@ struct log_line {
 };
 
 /**
+ * struct log - What the library has logged in a while
+ * @line: Repetitions are left out by log_lines() only
+ * @taken: How many lines were wanted; any thread may log, so a line is taken
+ *	before it is written
+ */
+struct log {
+	struct log_line line[LOG_LINES];
+	atomic_uint taken;
+};
+
+#define SOURCE_VARIABLE "GPUSVM_SOURCE"
+#define SOURCES 4
+
+/**
+ * struct source_names - A source of faults
+ * @source: For gpusvm_mm_open()
+ * @key: What the environment calls it
+ * @title: What people do
+ */
+struct source_names {
+	enum gpusvm_source source;
+	const char *key;
+	const char *title;
+};
+
+/* In the order of the library's choice. */
+extern const struct source_names source_names[SOURCES];
+
+/**
+ * struct source_info - A source that was tried by itself
+ * @err: Answer of gpusvm_mm_open() or of gpusvm_mm_close()
+ * @features: gpusvm_mm_features()
+ * @log: What the library said about it
+ */
+struct source_info {
+	int err;
+	unsigned long features;
+	struct log log;
+};
+
+/**
  * struct library_info - What the library makes of all this
  * @open_err: Answer of gpusvm_mm_open()
  * @mm: The address space, while it is open
+ * @source: The source that it has chosen; AUTO without an address space
  * @features: gpusvm_mm_features()
+ * @log: What the library said
  * @pool_err: Answer of gpusvm_devmem_pool_create()
  * @pool: The device memory, while it is there
  * @node: Its node; -1 without a pool
@@ -152,7 +196,9 @@ struct log_line {
 struct library_info {
 	int open_err;
 	struct mm_struct *mm;
+	enum gpusvm_source source;
 	unsigned long features;
+	struct log log;
 	int pool_err;
 	struct gpusvm_devmem_pool *pool;
 	int node;
@@ -161,13 +207,21 @@ struct library_info {
 	int close_err;
 };
 
+/**
+ * struct library_feature - A feature of gpusvm_mm_features()
+ * @bit: GPUSVM_FEATURE_*
+ * @key: For programs
+ * @title: For people
+ * @by_source: A program that needs it needs a source that has it
+ */
 struct library_feature {
 	unsigned long bit;
 	const char *key;
 	const char *title;
+	bool by_source;
 };
 
-#define LIBRARY_FEATURES 7
+#define LIBRARY_FEATURES 9
 extern const struct library_feature library_features[LIBRARY_FEATURES];
 
 #define RESULTS_MAX 10
@@ -209,6 +263,7 @@ struct info {
 	struct system_info system;
 	struct process_info process;
 	struct node_info nodes;
+	struct source_info source[SOURCES];
 	struct library_info library;
 	struct measurements measurements;
 	struct verdict verdict;
@@ -222,8 +277,11 @@ void probe_uffd(struct uffd_info *uffd);
 /* Open a userfaultfd through a door: a descriptor or a negative errno. */
 int open_door(enum door door);
 
-/* The door that the library takes, or DOORS. */
+/* The first door that is open, or DOORS. */
 enum door first_door(const struct uffd_info *uffd);
+
+/* The door that the library takes for that source, or DOORS. */
+enum door used_door(const struct uffd_info *uffd, enum gpusvm_source source);
 
 /* probe_kernel.c */
 void probe_interfaces(struct interface_info interface[INTERFACES]);
@@ -236,17 +294,39 @@ void probe_process(struct process_info *process);
 void probe_nodes(struct node_info *nodes);
 void free_nodes(struct node_info *nodes);
 
+/* probe_sources.c */
+
+/* Open and close each, but for those that would end the process. */
+void probe_sources(struct source_info info[SOURCES], bool killed);
+
+/* What is missing for it, or NULL. */
+const char *source_missing(const struct source_info *info);
+
+const struct source_names *find_source(enum gpusvm_source source);
+enum gpusvm_source source_of(unsigned long features);
+/* Whether it does without userfaultfd. */
+bool source_protects(enum gpusvm_source source);
+/* The source that the environment asks for, or NULL. */
+const struct source_names *wanted_source(void);
+/* How pages are taken from the CPU. */
+const char *technique_key(unsigned long features);
+
 /* library.c */
 
 /*
- * Open the address space, unless asking for userfaultfd would end the process,
- * and @pool_bytes of device memory, as far as it goes.
+ * Open the address space as a program would, unless asking for userfaultfd
+ * would end the process, and @pool_bytes of device memory, as far as it goes.
  */
 void library_open(struct library_info *library, bool killed, size_t pool_bytes);
 void library_close(struct library_info *library);
 
-/* The lines that the library has logged, repetitions left out. */
-size_t library_log(const struct log_line **lines);
+/* log.c */
+
+/* What the library logs from now on goes there, or nowhere. */
+void log_to(struct log *log);
+
+/* The lines, repetitions left out; they are good until the next call. */
+size_t log_lines(const struct log *log, const struct log_line **lines);
 const char *log_level_name(enum gpusvm_log_level level);
 
 /* check.c: fills check_err. */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the library chooses here, and what it says about that. */
+/* What the library chooses here. */
 #include <errno.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <drm/drm_gpusvm.h>
 #include <gpusvm/devmem.h>
@@ -13,68 +11,22 @@
 
 const struct library_feature library_features[LIBRARY_FEATURES] = {
 	{ GPUSVM_FEATURE_USERFAULTFD, "userfaultfd",
-	  "faults and events by userfaultfd" },
+	  "faults and events by userfaultfd", false },
 	{ GPUSVM_FEATURE_KERNEL_FAULTS, "kernel_faults",
-	  "system calls on device memory" },
-	{ GPUSVM_FEATURE_FORK_EVENT, "fork_event",
-	  "children of a bare clone()" },
-	{ GPUSVM_FEATURE_MOVE, "move", "pages taken by UFFDIO_MOVE" },
+	  "system calls on device memory", true },
+	{ GPUSVM_FEATURE_FORK_EVENT, "fork_event", "children of a bare clone()",
+	  true },
+	{ GPUSVM_FEATURE_MOVE, "move", "pages taken by UFFDIO_MOVE", false },
 	{ GPUSVM_FEATURE_PROCMAP_QUERY, "procmap_query",
-	  "mappings by PROCMAP_QUERY" },
+	  "mappings by PROCMAP_QUERY", false },
 	{ GPUSVM_FEATURE_PAGEMAP_SCAN, "pagemap_scan",
-	  "empty pages by PAGEMAP_SCAN" },
+	  "empty pages by PAGEMAP_SCAN", false },
 	{ GPUSVM_FEATURE_SHMEM_EVENTS, "shmem_events",
-	  "events of shared memory" },
+	  "events of shared memory", true },
+	{ GPUSVM_FEATURE_CPU_FAULTS, "cpu_faults",
+	  "the CPU's touch brings home", true },
+	{ GPUSVM_FEATURE_EVENTS, "events", "changes nobody announces", true },
 };
-
-/* Any thread may log, so a line is taken before it is written. */
-static struct log_line lines[LOG_LINES];
-static atomic_uint taken;
-
-static void log_line(enum gpusvm_log_level level, const char *message,
-		     void *priv)
-{
-	unsigned int i = atomic_fetch_add(&taken, 1);
-
-	(void)priv;
-	if (i >= LOG_LINES)
-		return;
-	lines[i].level = level;
-	snprintf(lines[i].text, sizeof(lines[i].text), "%s", message);
-}
-
-/* The library opens more than one descriptor and complains of each. */
-size_t library_log(const struct log_line **out)
-{
-	static struct log_line unique[LOG_LINES];
-	size_t n = atomic_load(&taken);
-	size_t count = 0;
-	size_t i, j;
-
-	for (i = 0; i < n && i < LOG_LINES; i++) {
-		for (j = 0; j < count; j++)
-			if (!strcmp(unique[j].text, lines[i].text))
-				break;
-		if (j == count)
-			unique[count++] = lines[i];
-	}
-	*out = unique;
-	return count;
-}
-
-const char *log_level_name(enum gpusvm_log_level level)
-{
-	switch (level) {
-	case GPUSVM_LOG_ERROR:
-		return "error";
-	case GPUSVM_LOG_WARNING:
-		return "warning";
-	case GPUSVM_LOG_INFO:
-		return "info";
-	default:
-		return "debug";
-	}
-}
 
 static int open_pool(struct library_info *library, size_t bytes)
 {
@@ -97,15 +49,25 @@ static int open_pool(struct library_info *library, size_t bytes)
 	return err;
 }
 
+/* Whether to open it would end the process. */
+static bool is_deadly(bool killed)
+{
+	const struct source_names *wanted = wanted_source();
+
+	return killed && !(wanted && source_protects(wanted->source));
+}
+
 void library_open(struct library_info *library, bool killed, size_t pool_bytes)
 {
 	library->node = -1;
 	library->check_err = NOT_TRIED;
-	gpusvm_set_log(log_line, NULL, GPUSVM_LOG_INFO);
-	library->open_err = killed ? -EPERM
-				   : gpusvm_mm_open(&library->mm, NULL);
-	if (!library->open_err)
+	log_to(&library->log);
+	library->open_err =
+		is_deadly(killed) ? -EPERM : gpusvm_mm_open(&library->mm, NULL);
+	if (!library->open_err) {
 		library->features = gpusvm_mm_features(library->mm);
+		library->source = source_of(library->features);
+	}
 	library->pool_err = open_pool(library, pool_bytes);
 }
 
@@ -117,5 +79,5 @@ void library_close(struct library_info *library)
 	if (!library->close_err)
 		gpusvm_devmem_pool_destroy(library->pool);
 	library->pool = NULL;
-	gpusvm_set_log(NULL, NULL, GPUSVM_LOG_ERROR);
+	log_to(NULL);
 }

@@ -31,11 +31,11 @@ static int move_round(struct driver *driver, struct series *out,
 		return err;
 	series_add(out, ns);
 	since = now_ns();
-	/* One read, in the middle: all of it comes home. */
-	(void)driver->data[driver->size / 2];
+	err = driver_touch(driver);
 	series_add(home, now_ns() - since);
-	driver_wait(driver);
-	return 0;
+	if (!err)
+		driver_wait(driver);
+	return err;
 }
 
 static int measure_moves(struct measurements *m,
@@ -55,7 +55,10 @@ static int measure_moves(struct measurements *m,
 		err = move_round(driver, &out, &home);
 	if (err)
 		out.rounds = home.rounds = 0;
-	series_finish(&home, m, "cpu_fault", "CPU fault home", size);
+	if (library->features & GPUSVM_FEATURE_CPU_FAULTS)
+		series_finish(&home, m, "cpu_fault", "CPU fault home", size);
+	else
+		series_finish(&home, m, "populate", "populate()", size);
 	series_finish(&out, m, "migrate_to_devmem", "migration to device",
 		      size);
 	driver_destroy(driver);

@@ -116,6 +116,14 @@ enum door first_door(const struct uffd_info *uffd)
 	return (enum door)door;
 }
 
+enum door used_door(const struct uffd_info *uffd, enum gpusvm_source source)
+{
+	if (source == GPUSVM_SOURCE_USERFAULTFD)
+		return first_door(uffd);
+	return source == GPUSVM_SOURCE_USERFAULTFD_USER ? DOOR_USER_MODE_ONLY
+							: DOORS;
+}
+
 /* The handshake works once for each descriptor. */
 static int handshake(enum door door, uint64_t features, uint64_t *offered)
 {

@@ -100,9 +100,10 @@ static void put_process(const struct process_info *process)
 	json_object_end();
 }
 
-static void put_uffd(const struct uffd_info *uffd)
+static void put_uffd(const struct info *info)
 {
-	enum door door = first_door(uffd);
+	const struct uffd_info *uffd = &info->uffd;
+	enum door door = used_door(uffd, info->library.source);
 	size_t i;
 	int d;
 
@@ -161,27 +162,59 @@ static void put_nodes(const struct info *info)
 	json_list_end();
 }
 
+static void put_features(unsigned long features)
+{
+	size_t i;
+
+	json_object("features");
+	for (i = 0; i < LIBRARY_FEATURES; i++)
+		json_bool(library_features[i].key,
+			  features & library_features[i].bit);
+	json_object_end();
+}
+
+/* The features are those of a source that works, else all false. */
+static void put_sources(const struct info *info)
+{
+	size_t i, j;
+
+	json_list("sources");
+	for (i = 0; i < SOURCES; i++) {
+		const struct source_info *source = &info->source[i];
+
+		json_object(NULL);
+		json_string("source", source_names[i].key);
+		put_answer("open", source->err);
+		json_string("missing", source_missing(source));
+		json_string("technique",
+			    source->err ? NULL
+					: technique_key(source->features));
+		put_features(source->features);
+		json_list("lost");
+		for (j = 0; !source->err && j < LIBRARY_FEATURES; j++)
+			if (library_features[j].by_source &&
+			    !(source->features & library_features[j].bit))
+				json_string(NULL, library_features[j].key);
+		json_list_end();
+		json_object_end();
+	}
+	json_list_end();
+}
+
 static void put_library(const struct library_info *library)
 {
 	bool open = !library->open_err;
 	const struct log_line *lines;
-	size_t count = library_log(&lines);
+	size_t count = log_lines(&library->log, &lines);
 	size_t i;
 
 	json_object("library");
 	put_answer("open", library->open_err);
-	json_string("source", open ? "userfaultfd" : NULL);
-	if (open)
-		json_string("technique", library->features & GPUSVM_FEATURE_MOVE
-						 ? "move"
-						 : "write-protect");
-	else
-		json_null("technique");
-	json_object("features");
-	for (i = 0; i < LIBRARY_FEATURES; i++)
-		json_bool(library_features[i].key,
-			  library->features & library_features[i].bit);
-	json_object_end();
+	json_string("source", open ? find_source(library->source)->key : NULL);
+	json_string("wanted", getenv(SOURCE_VARIABLE));
+	json_string("technique",
+		    open ? technique_key(library->features) : NULL);
+	put_features(library->features);
 	put_answer("device_memory", library->pool_err);
 	put_known("device_node", library->node);
 	json_bool("device_emulated", library->emulated);
@@ -249,8 +282,9 @@ void report_json(const struct info *info)
 	json_bool("usable", info->verdict.usable);
 	put_text("reason", info->verdict.reason);
 	put_library(&info->library);
+	put_sources(info);
 	put_verdict(&info->verdict);
-	put_uffd(&info->uffd);
+	put_uffd(info);
 	json_object("interfaces");
 	for (i = 0; i < INTERFACES; i++)
 		put_answer(info->interface[i].key, info->interface[i].err);

@@ -91,10 +91,19 @@ static const char *number_text(char text[TEXT_SIZE], long value)
 	return text;
 }
 
+static const char *technique_text(unsigned long features)
+{
+	if (features & GPUSVM_FEATURE_MOVE)
+		return "move (UFFDIO_MOVE)";
+	return features & GPUSVM_FEATURE_USERFAULTFD
+		       ? "write-protect (UFFDIO_WRITEPROTECT)"
+		       : "mremap (MREMAP_DONTUNMAP)";
+}
+
 static void put_result(const struct info *info)
 {
 	const struct library_info *library = &info->library;
-	enum door door = first_door(&info->uffd);
+	enum door door = used_door(&info->uffd, library->source);
 
 	printf("gpusvm-info %s, libgpusvm %s\n", GPUSVM_VERSION,
 	       gpusvm_version());
@@ -105,18 +114,58 @@ static void put_result(const struct info *info)
 		line("usable", "no: %s", info->verdict.reason);
 	if (library->open_err)
 		return;
-	line("source", "userfaultfd, by %s",
-	     door < DOORS ? door_names[door].title : "an unknown way");
-	line("technique", "%s",
-	     library->features & GPUSVM_FEATURE_MOVE
-		     ? "move (UFFDIO_MOVE)"
-		     : "write-protect (UFFDIO_WRITEPROTECT)");
+	line("source", "%s%s%s%s", find_source(library->source)->title,
+	     door < DOORS ? ", by " : "",
+	     door < DOORS ? door_names[door].title : "",
+	     wanted_source() ? ", as " SOURCE_VARIABLE " says" : "");
+	line("technique", "%s", technique_text(library->features));
+}
+
+/* What a program does without, with a source that works. */
+static void put_lost(unsigned long features)
+{
+	char text[400] = "";
+	size_t used = 0;
+	size_t i;
+
+	for (i = 0; i < LIBRARY_FEATURES; i++)
+		if (library_features[i].by_source &&
+		    !(features & library_features[i].bit))
+			used += (size_t)snprintf(text + used,
+						 sizeof(text) - used, "%s%s",
+						 used ? ", " : "",
+						 library_features[i].title);
+	paragraph("  without", used ? text : "nothing");
+}
+
+static void put_sources(const struct info *info)
+{
+	const char *missing;
+	size_t i;
+
+	section("Sources, best first");
+	for (i = 0; i < SOURCES; i++) {
+		const struct source_names *names = &source_names[i];
+		const struct source_info *source = &info->source[i];
+
+		if (source->err) {
+			answer(names->title, source->err);
+			missing = source_missing(source);
+			if (missing)
+				paragraph("  missing", missing);
+			continue;
+		}
+		line(names->title, "yes, %s%s",
+		     technique_text(source->features),
+		     names->source == info->library.source ? ", in use" : "");
+		put_lost(source->features);
+	}
 }
 
 static void put_library(const struct library_info *library)
 {
 	const struct log_line *lines;
-	size_t count = library_log(&lines);
+	size_t count = log_lines(&library->log, &lines);
 	char text[TEXT_SIZE];
 	size_t i;
 
@@ -294,6 +343,7 @@ void report_text(const struct info *info)
 {
 	put_result(info);
 	put_verdict(&info->verdict);
+	put_sources(info);
 	put_library(&info->library);
 	put_uffd(&info->uffd);
 	put_interfaces(info->interface);

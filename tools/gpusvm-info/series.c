@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include <gpusvm/hooks.h>
+
 #include "info.h"
 
 /* The first round warms up and is not counted. */
@@ -99,7 +101,8 @@ void *area_map(size_t size)
 	return area;
 }
 
+/* Not every source tells of what is not announced. */
 void area_unmap(void *area, size_t size)
 {
-	munmap(area, size);
+	gpusvm_munmap(area, size);
 }
