@@ -355,6 +355,16 @@ void gpusvm_sys_yield(void)
 	call0(SYS_sched_yield);
 }
 
+int gpusvm_sys_tgkill(pid_t pid, pid_t tid, int sig)
+{
+	return (int)call3(SYS_tgkill, pid, tid, sig);
+}
+
+int gpusvm_sys_membarrier(int cmd)
+{
+	return (int)call3(SYS_membarrier, cmd, 0, 0);
+}
+
 void gpusvm_sys_nanosleep(long ns)
 {
 	struct timespec duration = to_timespec(ns);

@@ -105,6 +105,9 @@ int gpusvm_sys_futex_wait(unsigned int *word, unsigned int value,
 			  const struct timespec *timeout);
 int gpusvm_sys_futex_wake(unsigned int *word, int count);
 void gpusvm_sys_yield(void);
+/* Signal @sig to a thread of the process; with 0 it only tells if there is one */
+int gpusvm_sys_tgkill(pid_t pid, pid_t tid, int sig);
+int gpusvm_sys_membarrier(int cmd);
 /* CPUs that this process may run on. */
 unsigned int gpusvm_sys_ncpus(void);
 /* Sleep for @ns nanoseconds, less if a signal comes. */

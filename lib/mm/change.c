@@ -43,8 +43,9 @@ static void fork_child(void)
 	gpusvm_grace_reset(&calls);
 }
 
-__attribute__((constructor(102))) static void register_fork(void)
+__attribute__((constructor(102))) static void start(void)
 {
+	gpusvm_grace_start();
 	pthread_atfork(NULL, NULL, fork_child);
 }
 

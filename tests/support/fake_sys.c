@@ -346,6 +346,9 @@ DEFINE_CALL(long, thread_cpu_ns, THREAD_CPU_NS, (pid_t tid), (tid), A(tid))
 DEFINE_CALL(int, send_sigbus, SEND_SIGBUS, (pid_t tid, unsigned long addr),
 	    (tid, addr), A(tid), addr)
 DEFINE_CALL(pid_t, getpid, GETPID, (void), (), 0)
+DEFINE_CALL(int, tgkill, TGKILL, (pid_t pid, pid_t tid, int sig),
+	    (pid, tid, sig), A(pid), A(tid), A(sig))
+DEFINE_CALL(int, membarrier, MEMBARRIER, (int cmd), (cmd), A(cmd))
 DEFINE_REAL(int, save_error, (void), ())
 DEFINE_REAL(pid_t, gettid, (void), ())
 DEFINE_REAL(unsigned int, ncpus, (void), ())

@@ -34,6 +34,8 @@
 #define gpusvm_sys_futex_wait fake_sys_real_futex_wait
 #define gpusvm_sys_futex_wake fake_sys_real_futex_wake
 #define gpusvm_sys_yield fake_sys_real_yield
+#define gpusvm_sys_tgkill fake_sys_real_tgkill
+#define gpusvm_sys_membarrier fake_sys_real_membarrier
 #define gpusvm_sys_ncpus fake_sys_real_ncpus
 #define gpusvm_sys_nanosleep fake_sys_real_nanosleep
 #define gpusvm_sys_now_ns fake_sys_real_now_ns

@@ -114,6 +114,9 @@ static void threads_with_bad_arguments_return_errno(void **state)
 	assert_error(gpusvm_sys_futex_wake((void *)1, 1), -EINVAL);
 	assert_error(gpusvm_sys_thread_cpu_ns(NO_TID), -EINVAL);
 	assert_error(gpusvm_sys_send_sigbus(-1, 0), -EINVAL);
+	assert_error(gpusvm_sys_tgkill(getpid(), NO_TID, 0), -ESRCH);
+	assert_error(gpusvm_sys_tgkill(getpid(), -1, 0), -EINVAL);
+	assert_error(gpusvm_sys_membarrier(1 << 30), -EINVAL);
 }
 
 /* ---- Files ---- */
@@ -336,6 +339,7 @@ static void ids_are_those_of_libc(void **state)
 	(void)state;
 	assert_int_equal(gpusvm_sys_getpid(), getpid());
 	assert_int_equal(gpusvm_sys_gettid(), gettid());
+	assert_int_equal(gpusvm_sys_tgkill(getpid(), gettid(), 0), 0);
 }
 
 static void now_ns_is_the_monotonic_clock(void **state)
