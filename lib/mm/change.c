@@ -276,12 +276,15 @@ static void begin(struct gpusvm_change *change, enum mmu_notifier_event event,
 	struct change *announced = NULL;
 	struct mm_struct *mm;
 	unsigned long mask;
+	int saved;
 
 	change->priv = NULL;
 	change->section = gpusvm_grace_enter(&calls);
 	mm = look(start, end);
 	if (!mm)
 		return;
+	/* The caller's, whatever callbacks do to it. */
+	saved = gpusvm_sys_save_error();
 	/* A handler that came upon a lock of ours could wait for itself. */
 	gpusvm_sys_block_signals(&mask);
 	if (concerns(mm, start, end))
@@ -294,6 +297,16 @@ static void begin(struct gpusvm_change *change, enum mmu_notifier_event event,
 	}
 	change->priv = announced;
 	gpusvm_sys_restore_signals(&mask);
+	gpusvm_sys_restore_error(saved);
+}
+
+struct mm_struct *gpusvm_change_begin_none(struct gpusvm_change *none)
+{
+	struct mm_struct *mm;
+
+	begin(none, MMU_NOTIFY_CLEAR, NULL, 0, false);
+	mm = gpusvm_mm_current();
+	return mm && gpusvm_mm_alive(mm) ? mm : NULL;
 }
 
 static bool guards(const struct gpusvm_change *change)
@@ -379,13 +392,16 @@ void gpusvm_change_tell_again(const struct gpusvm_change *change)
 {
 	const struct change *announced = change->priv;
 	unsigned long mask;
+	int saved;
 
 	if (!announced)
 		return;
+	saved = gpusvm_sys_save_error();
 	gpusvm_sys_block_signals(&mask);
 	if (!gpusvm_notify_start(&announced->range))
 		gpusvm_notify_end(&announced->range);
 	gpusvm_sys_restore_signals(&mask);
+	gpusvm_sys_restore_error(saved);
 }
 
 /* Do to the table what the source did not tell of. */
@@ -429,11 +445,13 @@ static void end_change(struct gpusvm_change *change,
 {
 	struct change *announced = change->priv;
 	unsigned long mask;
+	int saved;
 
 	if (!announced) {
 		gpusvm_grace_leave(&calls, change->section);
 		return;
 	}
+	saved = gpusvm_sys_save_error();
 	gpusvm_sys_block_signals(&mask);
 	if (announced->quiet)
 		mask = announced->mask;
@@ -447,6 +465,7 @@ static void end_change(struct gpusvm_change *change,
 		retract(announced);
 	}
 	gpusvm_sys_restore_signals(&mask);
+	gpusvm_sys_restore_error(saved);
 }
 
 void gpusvm_change_end(struct gpusvm_change *change, bool done)

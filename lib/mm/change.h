@@ -37,6 +37,12 @@ struct change {
 };
 
 /*
+ * gpusvm_change_begin() of what concerns nobody: the address space, which then
+ * stays until gpusvm_change_end(), while who subscribes waits; or NULL.
+ */
+struct mm_struct *gpusvm_change_begin_none(struct gpusvm_change *none);
+
+/*
  * gpusvm_change_begin() for a system call that follows at once: what the
  * interval has on devices need not come home first where the source guards.
  * There no signal handler runs on the thread before the end, since it would wait

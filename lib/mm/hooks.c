@@ -124,10 +124,8 @@ static bool unite(unsigned long start, unsigned long end)
 	unsigned long mask;
 	bool united = false;
 
-	/* It concerns nobody, and keeps the address space from going. */
-	gpusvm_change_begin(&none, MMU_NOTIFY_CLEAR, NULL, 0);
-	mm = gpusvm_mm_current();
-	if (mm && gpusvm_mm_alive(mm)) {
+	mm = gpusvm_change_begin_none(&none);
+	if (mm) {
 		gpusvm_sys_block_signals(&mask);
 		united = unite_pieces(mm, start, end);
 		gpusvm_sys_restore_signals(&mask);
@@ -181,12 +179,9 @@ static long move(unsigned long addr, size_t old_len, size_t new_len, int flags,
 static bool source_guards(void)
 {
 	struct gpusvm_change none;
-	struct mm_struct *mm;
-	bool guards;
+	struct mm_struct *mm = gpusvm_change_begin_none(&none);
+	bool guards = mm && mm->source->ops->guard;
 
-	gpusvm_change_begin(&none, MMU_NOTIFY_CLEAR, NULL, 0);
-	mm = gpusvm_mm_current();
-	guards = mm && gpusvm_mm_alive(mm) && mm->source->ops->guard;
 	gpusvm_change_end(&none, false);
 	return guards;
 }

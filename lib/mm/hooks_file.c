@@ -238,15 +238,15 @@ int gpusvm_populate(const void *addr, size_t size)
 	struct mm_struct *mm;
 	unsigned long mask;
 	bool pinned;
-	int err = 0;
+	int saved, err = 0;
 
 	/* Keeps the structure there until it is pinned. */
-	gpusvm_change_begin(&none, MMU_NOTIFY_CLEAR, NULL, 0);
-	mm = gpusvm_mm_current();
+	mm = gpusvm_change_begin_none(&none);
 	if (!mm || !READ_ONCE(mm->pt.npages)) {
 		gpusvm_change_end(&none, false);
 		return 0;
 	}
+	saved = gpusvm_sys_save_error();
 	gpusvm_sys_block_signals(&mask);
 	pinned = gpusvm_mm_pin(mm);
 	gpusvm_change_end(&none, false);
@@ -255,6 +255,7 @@ int gpusvm_populate(const void *addr, size_t size)
 		gpusvm_mm_unpin(mm);
 	}
 	gpusvm_sys_restore_signals(&mask);
+	gpusvm_sys_restore_error(saved);
 	return err;
 }
 

@@ -268,6 +268,34 @@ static void no_memory_makes_all_bare(void **state)
 	no_memory = false;
 }
 
+/* ---- errno ---- */
+
+static void success_leaves_errno_alone(void **state)
+{
+	(void)state;
+	errno = EDOM;
+	assert_int_equal(gpusvm_mprotect(window(FIRST), bytes(1), PROT_READ),
+			 0);
+	assert_int_equal(gpusvm_pkey_mprotect(window(FIRST), bytes(1),
+					      PROT_READ, -1),
+			 0);
+	assert_int_equal(gpusvm_madvise(window(FIRST), bytes(1), MADV_DONTNEED),
+			 0);
+	assert_int_equal(gpusvm_munmap(window(FIRST + 1), bytes(1)), 0);
+	sys_returns((long)fake_addr(fake, FIRST + 2));
+	assert_ptr_equal(gpusvm_mmap(window(FIRST + 2), bytes(1), PROT_READ,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+				     -1, 0),
+			 window(FIRST + 2));
+	sys_returns((long)fake_addr(fake, 40));
+	assert_ptr_equal(gpusvm_mremap(window(FIRST + 3), bytes(2), bytes(1),
+				       MREMAP_MAYMOVE | MREMAP_FIXED,
+				       window(40)),
+			 window(40));
+	assert_string_equal(trace, "Ps.Ps.Cs.Us.Us.UUUs..U..");
+	assert_int_equal(errno, EDOM);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -286,6 +314,7 @@ int main(void)
 		hook_test(no_address_space_makes_all_bare),
 		hook_test(closed_address_space_makes_all_bare),
 		hook_test(no_memory_makes_all_bare),
+		hook_test(success_leaves_errno_alone),
 	};
 
 	return cmocka_run_group_tests_name("hooks", tests, NULL, NULL);

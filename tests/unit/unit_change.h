@@ -112,6 +112,8 @@ static inline bool note_invalidate(struct mmu_interval_notifier *notifier,
 	told[times_told++] = *range;
 	told_with_signals += !source_tells && !signals_blocked();
 	note("UCPpdRME"[range->event]);
+	/* As callbacks do; the program's is not to change by that. */
+	errno = ECANCELED;
 	return true;
 }
 
