@@ -200,6 +200,16 @@ EXPORT int ftruncate64(int fd, off64_t length)
 	return gpusvm_ftruncate(fd, length);
 }
 
+EXPORT int truncate(const char *path, off_t length)
+{
+	return gpusvm_truncate(path, length);
+}
+
+EXPORT int truncate64(const char *path, off64_t length)
+{
+	return gpusvm_truncate(path, length);
+}
+
 /* libnuma's. */
 long mbind(void *addr, unsigned long length, int mode,
 	   const unsigned long *nodemask, unsigned long maxnode,

@@ -252,6 +252,18 @@ GPUSVM_API int gpusvm_fallocate(int fd, int mode, int64_t offset, int64_t length
  */
 GPUSVM_API int gpusvm_ftruncate(int fd, int64_t length);
 
+/**
+ * gpusvm_truncate() - truncate(2): MMU_NOTIFY_CLEAR wherever the file is mapped
+ *	beyond its new end
+ * @path: See truncate(2)
+ * @length: See truncate(2)
+ *
+ * Also of files with the same inode number on other devices.  A file that is
+ * truncated by opening it (O_TRUNC) is not told of, nor what other processes
+ * do.
+ */
+GPUSVM_API int gpusvm_truncate(const char *path, int64_t length);
+
 #ifdef __cplusplus
 }
 #endif

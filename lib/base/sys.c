@@ -16,7 +16,6 @@
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -159,11 +158,13 @@ long gpusvm_sys_shmat(int shmid, unsigned long addr, int flags)
 
 int gpusvm_sys_shm_size(int shmid, size_t *size)
 {
+	int saved = errno;
 	struct shmid_ds ds;
-	int err = shmctl(shmid, IPC_STAT, &ds);
+	int err = (int)result(shmctl(shmid, IPC_STAT, &ds));
 
+	errno = saved;
 	*size = err ? 0 : ds.shm_segsz;
-	return (int)result(err);
+	return err;
 }
 
 int gpusvm_sys_brk(void *addr)
@@ -186,20 +187,52 @@ int gpusvm_sys_ftruncate(int fd, off_t len)
 	return (int)call2(SYS_ftruncate, fd, len);
 }
 
-int gpusvm_sys_file_id(int fd, unsigned long *dev, unsigned long *inode)
+int gpusvm_sys_truncate(const char *path, off_t len)
 {
-	struct stat st;
+	return (int)call2(SYS_truncate, path, len);
+}
 
-	if (fstat(fd, &st))
-		return -errno;
-	*dev = (unsigned long)major(st.st_dev) << 32 | minor(st.st_dev);
+/* libc's own, as its structure is not the kernel's everywhere. */
+int gpusvm_sys_file_id(int fd, const char *path, unsigned long *inode,
+		       size_t *block)
+{
+	int saved = errno;
+	struct stat st;
+	int err;
+
+	err = path ? stat(path, &st) : fstat(fd, &st);
+	if (err)
+		err = -errno;
+	else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		err = -ENODEV;
+	errno = saved;
+	if (err)
+		return err;
 	*inode = st.st_ino;
+	*block = (size_t)st.st_blksize;
 	return 0;
 }
 
 int gpusvm_sys_madvise(unsigned long addr, size_t len, int advice)
 {
 	return (int)call3(SYS_madvise, addr, len, advice);
+}
+
+/* Newer than some headers; the number is the same everywhere. */
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+
+long gpusvm_sys_process_madvise(int pidfd, const struct iovec *iov, size_t n,
+				int advice, unsigned int flags)
+{
+	return call5(SYS_process_madvise, pidfd, iov, n, advice, flags);
+}
+
+int gpusvm_sys_remap_file_pages(unsigned long addr, size_t len, int prot,
+				size_t page, int flags)
+{
+	return (int)call5(SYS_remap_file_pages, addr, len, prot, page, flags);
 }
 
 ssize_t gpusvm_sys_process_vm_readv(pid_t pid, const struct iovec *local,

@@ -35,8 +35,13 @@ long gpusvm_sys_getdents64(int fd, void *buf, size_t len);
 int gpusvm_sys_poll(struct pollfd *fds, unsigned int nfds, long timeout_ns);
 int gpusvm_sys_fallocate(int fd, int mode, off_t offset, off_t len);
 int gpusvm_sys_ftruncate(int fd, off_t len);
-/* Device and inode of an open file. */
-int gpusvm_sys_file_id(int fd, unsigned long *dev, unsigned long *inode);
+int gpusvm_sys_truncate(const char *path, off_t len);
+/*
+ * Inode, and preferred size of transfers, of the open file @fd, or of @path if
+ * that is not NULL.  -ENODEV if it is neither a regular file nor a disk.
+ */
+int gpusvm_sys_file_id(int fd, const char *path, unsigned long *inode,
+		       size_t *block);
 int gpusvm_sys_eventfd(unsigned int value, int flags);
 
 /* Memory; addresses, never error values, on success */
@@ -58,6 +63,10 @@ int gpusvm_sys_shm_size(int shmid, size_t *size);
 int gpusvm_sys_brk(void *addr);
 void *gpusvm_sys_sbrk(intptr_t increment);
 int gpusvm_sys_madvise(unsigned long addr, size_t len, int advice);
+long gpusvm_sys_process_madvise(int pidfd, const struct iovec *iov, size_t n,
+				int advice, unsigned int flags);
+int gpusvm_sys_remap_file_pages(unsigned long addr, size_t len, int prot,
+				size_t page, int flags);
 ssize_t gpusvm_sys_process_vm_readv(pid_t pid, const struct iovec *local,
 				    unsigned long nlocal,
 				    const struct iovec *remote,

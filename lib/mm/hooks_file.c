@@ -17,6 +17,11 @@
 #include "sys.h"
 #include "vma.h"
 
+/* Newer than some headers: Linux 6.17. */
+#ifndef FALLOC_FL_WRITE_ZEROES
+#define FALLOC_FL_WRITE_ZEROES 0x80
+#endif
+
 /* How long somebody may hold a page that is to come home. */
 #define PATIENCE_NS (1000ul * 1000 * 1000)
 
@@ -56,17 +61,56 @@ struct piece {
 
 /**
  * struct extent - A part of a file
- * @dev: Its device
  * @inode: Its inode
+ * @dev: Its device, as mappings of it tell
+ * @any_dev: That is not known
  * @start: First byte
  * @end: End, exclusive
  */
 struct extent {
-	unsigned long dev;
 	unsigned long inode;
+	u64 dev;
+	bool any_dev;
 	unsigned long start;
 	unsigned long end;
 };
+
+/*
+ * What mappings of the file are known by.  stat(2) tells another device on some
+ * file systems (btrfs, overlayfs), and even another inode for some files of the
+ * latter, so this maps the file and looks.  A file that is not open for reading
+ * cannot be mapped, nor be opened once more: to close that would give up the
+ * locks that the process has on it.  Then files of the same number on other
+ * devices are told of, too, which does no harm.
+ */
+static int identify(struct mm_struct *mm, int fd, const char *path,
+		    struct extent *extent)
+{
+	struct vma vma = { 0 };
+	size_t block;
+	long addr;
+	int err;
+
+	err = gpusvm_sys_file_id(fd, path, &extent->inode, &block);
+	if (err)
+		return err;
+	extent->any_dev = true;
+	if (path)
+		return 0;
+	/* Of huge pages, no less than one can be mapped. */
+	block = ALIGN_UP(max(block, 1ul), PAGE_SIZE);
+	addr = gpusvm_sys_mmap(0, block, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE,
+			       fd, 0);
+	if (addr < 0 && addr >= -4095)
+		return 0;
+	if (!gpusvm_vma_piece(mm, (unsigned long)addr, &vma) && vma.inode) {
+		extent->inode = vma.inode;
+		extent->dev = vma.dev;
+		extent->any_dev = false;
+	}
+	gpusvm_sys_munmap((unsigned long)addr, block);
+	return 0;
+}
 
 /* Where @vma maps the extent; false if it does not. */
 static bool maps(const struct vma *vma, const struct extent *extent,
@@ -76,8 +120,8 @@ static bool maps(const struct vma *vma, const struct extent *extent,
 	unsigned long first = max(extent->start, offset);
 	unsigned long last = min(extent->end, offset + (vma->end - vma->start));
 
-	if (vma->inode != extent->inode || vma->dev != extent->dev ||
-	    first >= last)
+	if (vma->inode != extent->inode ||
+	    (vma->dev != extent->dev && !extent->any_dev) || first >= last)
 		return false;
 	piece->start = vma->start + (first - offset);
 	piece->end = vma->start + (last - offset);
@@ -85,9 +129,8 @@ static bool maps(const struct vma *vma, const struct extent *extent,
 }
 
 /* The places of the extent; if there are too many the last covers the rest. */
-static unsigned int find_places(struct mm_struct *mm,
-				const struct extent *extent,
-				struct piece *pieces)
+static unsigned int find_places(struct mm_struct *mm, int fd, const char *path,
+				struct extent *extent, struct piece *pieces)
 {
 	unsigned long addr, end;
 	unsigned int n = 0;
@@ -95,6 +138,8 @@ static unsigned int find_places(struct mm_struct *mm,
 	struct vma vma;
 
 	gpusvm_notifiers_bounds(&mm->notifiers, &addr, &end);
+	if (addr >= end || identify(mm, fd, path, extent))
+		return 0;
 	for (; addr < end && !gpusvm_vma_next(mm, addr, &vma); addr = vma.end) {
 		if (!maps(&vma, extent, &piece))
 			continue;
@@ -107,63 +152,67 @@ static unsigned int find_places(struct mm_struct *mm,
 }
 
 /**
- * struct file_change - A change of a part of a file
+ * struct split_change - A change of memory in several places
  * @call: Concerns nobody; keeps the address space from going, and makes who
  *	subscribes meanwhile wait
- * @pieces: Where it is mapped
+ * @pieces: The places
  * @n: How many
  */
-struct file_change {
+struct split_change {
 	struct gpusvm_change call;
 	struct piece pieces[PIECES];
 	unsigned int n;
 };
 
-/* Announce a change of the extent of the file wherever it is mapped. */
-static void begin_extent(struct file_change *change, int fd,
-			 struct extent *extent)
+static void begin_pieces(struct split_change *change,
+			 enum mmu_notifier_event event)
 {
-	struct mm_struct *mm;
 	struct piece *piece;
 
-	change->n = 0;
-	gpusvm_change_begin(&change->call, MMU_NOTIFY_CLEAR, NULL, 0);
-	mm = gpusvm_mm_current();
-	if (mm && gpusvm_mm_alive(mm) &&
-	    !gpusvm_sys_file_id(fd, &extent->dev, &extent->inode))
-		change->n = find_places(mm, extent, change->pieces);
 	for (piece = change->pieces; piece < change->pieces + change->n;
 	     piece++)
-		gpusvm_change_begin_call(&piece->change, MMU_NOTIFY_CLEAR,
+		gpusvm_change_begin_call(&piece->change, event,
 					 (void *)piece->start,
 					 piece->end - piece->start);
 }
 
-static void end_extent(struct file_change *change)
+/* No private memory is in them, so no device has any of it. */
+static void end_pieces(struct split_change *change)
 {
 	while (change->n--)
 		gpusvm_change_end(&change->pieces[change->n].change, false);
 	gpusvm_change_end(&change->call, false);
 }
 
+/* Announce a change of the extent of the file wherever it is mapped. */
+static void begin_extent(struct split_change *change, int fd, const char *path,
+			 struct extent *extent)
+{
+	struct mm_struct *mm = gpusvm_change_begin_none(&change->call);
+
+	change->n = mm ? find_places(mm, fd, path, extent, change->pieces) : 0;
+	begin_pieces(change, MMU_NOTIFY_CLEAR);
+}
+
 int gpusvm_fallocate(int fd, int mode, int64_t offset, int64_t length)
 {
 	bool drops = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE |
-			     FALLOC_FL_ZERO_RANGE | FALLOC_FL_INSERT_RANGE);
+			     FALLOC_FL_ZERO_RANGE | FALLOC_FL_INSERT_RANGE |
+			     FALLOC_FL_WRITE_ZEROES);
 	bool shifts = mode &
 		      (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
 	struct extent extent = {
 		.start = (unsigned long)offset & PAGE_MASK,
 		.end = shifts ? ~0ul : (unsigned long)(offset + length),
 	};
-	struct file_change change;
+	struct split_change change;
 	int err;
 
 	if (drops)
-		begin_extent(&change, fd, &extent);
+		begin_extent(&change, fd, NULL, &extent);
 	err = gpusvm_sys_fallocate(fd, mode, offset, length);
 	if (drops)
-		end_extent(&change);
+		end_pieces(&change);
 	return (int)gpusvm_sys_to_libc(err);
 }
 
@@ -173,45 +222,74 @@ int gpusvm_ftruncate(int fd, int64_t length)
 		.start = (unsigned long)length & PAGE_MASK,
 		.end = ~0ul,
 	};
-	struct file_change change;
+	struct split_change change;
 	int err;
 
-	begin_extent(&change, fd, &extent);
+	begin_extent(&change, fd, NULL, &extent);
 	err = gpusvm_sys_ftruncate(fd, length);
-	end_extent(&change);
+	end_pieces(&change);
 	return (int)gpusvm_sys_to_libc(err);
 }
 
-/* The segment's mapping begins at @addr; it may be in pieces by now. */
-static size_t segment_size(unsigned long addr)
+int gpusvm_truncate(const char *path, int64_t length)
 {
-	struct gpusvm_change none;
-	struct vma vma, next;
-	struct mm_struct *mm;
-	size_t size = 0;
+	struct extent extent = {
+		.start = (unsigned long)length & PAGE_MASK,
+		.end = ~0ul,
+	};
+	struct split_change change;
+	int err;
 
-	gpusvm_change_begin(&none, MMU_NOTIFY_UNMAP, NULL, 0);
-	mm = gpusvm_mm_current();
-	if (mm && gpusvm_mm_alive(mm) && !gpusvm_vma_piece(mm, addr, &vma)) {
-		while (!gpusvm_vma_piece(mm, vma.end, &next) &&
-		       next.inode == vma.inode && next.dev == vma.dev &&
-		       next.offset == next.start - addr)
-			vma.end = next.end;
-		size = vma.end - addr;
+	begin_extent(&change, -1, path, &extent);
+	err = gpusvm_sys_truncate(path, length);
+	end_pieces(&change);
+	return (int)gpusvm_sys_to_libc(err);
+}
+
+/*
+ * The mappings of a segment that was attached at @addr: as the kernel, from the
+ * first that is where it was put.  In between may be what is not of it.
+ */
+static unsigned int find_segment(struct mm_struct *mm, unsigned long addr,
+				 struct piece *pieces)
+{
+	struct vma vma, segment = { 0 };
+	unsigned long at, end;
+	unsigned int n = 0;
+
+	gpusvm_notifiers_bounds(&mm->notifiers, &at, &end);
+	for (at = addr; at < end && !gpusvm_vma_next(mm, at, &vma);
+	     at = vma.end) {
+		if (!vma.shared || !vma.inode || vma.offset != vma.start - addr)
+			continue;
+		if (!n)
+			segment = vma;
+		if (vma.inode != segment.inode || vma.dev != segment.dev)
+			continue;
+		if (n && (n == PIECES || pieces[n - 1].end == vma.start))
+			pieces[n - 1].end = vma.end;
+		else
+			pieces[n++] = (struct piece){ .start = vma.start,
+						      .end = vma.end };
 	}
-	gpusvm_change_end(&none, false);
-	return size;
+	return n;
 }
 
 int gpusvm_shmdt(const void *addr)
 {
-	struct gpusvm_change change;
+	unsigned long start = (unsigned long)addr;
+	struct split_change change;
+	struct mm_struct *mm;
 	int err;
 
-	gpusvm_change_begin_call(&change, MMU_NOTIFY_UNMAP, addr,
-				 segment_size((unsigned long)addr));
-	err = gpusvm_sys_shmdt((unsigned long)addr);
-	gpusvm_change_end(&change, !err);
+	mm = gpusvm_change_begin_none(&change.call);
+	/* What does not begin with a page the kernel refuses. */
+	change.n = mm && !(start & ~PAGE_MASK)
+			   ? find_segment(mm, start, change.pieces)
+			   : 0;
+	begin_pieces(&change, MMU_NOTIFY_UNMAP);
+	err = gpusvm_sys_shmdt(start);
+	end_pieces(&change);
 	return (int)gpusvm_sys_to_libc(err);
 }
 

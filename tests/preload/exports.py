@@ -11,7 +11,7 @@ import sys
 EXPECTED = set('''
     brk fallocate fallocate64 ftruncate ftruncate64 madvise mbind mlock mlock2
     mmap mmap64 move_pages mprotect mremap munmap pkey_mprotect sbrk shmat shmdt
-    sigaction signal syscall
+    sigaction signal syscall truncate truncate64
 '''.split())
 # What sanitizers and coverage add.
 INSTRUMENTATION = re.compile(r'__(odr_asan|asan|tsan|ubsan|llvm|gcov|sancov)')

@@ -296,9 +296,19 @@ DEFINE_CALL(int, fallocate, FALLOCATE,
 	    (fd, mode, offset, len), A(fd), A(mode), A(offset), A(len))
 DEFINE_CALL(int, ftruncate, FTRUNCATE, (int fd, off_t len), (fd, len), A(fd),
 	    A(len))
+DEFINE_CALL(int, truncate, TRUNCATE, (const char *path, off_t len), (path, len),
+	    A(path), A(len))
 DEFINE_CALL(int, file_id, FILE_ID,
-	    (int fd, unsigned long *dev, unsigned long *inode),
-	    (fd, dev, inode), A(fd), A(dev), A(inode))
+	    (int fd, const char *path, unsigned long *inode, size_t *block),
+	    (fd, path, inode, block), A(fd), A(path), A(inode), A(block))
+DEFINE_CALL(long, process_madvise, PROCESS_MADVISE,
+	    (int pidfd, const struct iovec *iov, size_t n, int advice,
+	     unsigned int flags),
+	    (pidfd, iov, n, advice, flags), A(pidfd), A(iov), n, A(advice),
+	    flags)
+DEFINE_CALL(int, remap_file_pages, REMAP_FILE_PAGES,
+	    (unsigned long addr, size_t len, int prot, size_t page, int flags),
+	    (addr, len, prot, page, flags), addr, len, A(prot), page, A(flags))
 DEFINE_CALL(ssize_t, process_vm_readv, PROCESS_VM_READV,
 	    (pid_t pid, const struct iovec *local, unsigned long nlocal,
 	     const struct iovec *remote, unsigned long nremote),

@@ -52,7 +52,10 @@
 #define gpusvm_sys_sbrk fake_sys_real_sbrk
 #define gpusvm_sys_fallocate fake_sys_real_fallocate
 #define gpusvm_sys_ftruncate fake_sys_real_ftruncate
+#define gpusvm_sys_truncate fake_sys_real_truncate
 #define gpusvm_sys_file_id fake_sys_real_file_id
+#define gpusvm_sys_process_madvise fake_sys_real_process_madvise
+#define gpusvm_sys_remap_file_pages fake_sys_real_remap_file_pages
 #define gpusvm_sys_block_signals fake_sys_real_block_signals
 #define gpusvm_sys_restore_signals fake_sys_real_restore_signals
 #define gpusvm_sys_pwrite fake_sys_real_pwrite

@@ -16,13 +16,19 @@
 #define PLACES 10ul /* more than are told apart */
 #define PIECES 8ul
 
-static unsigned long file_dev, file_inode;
+/* Newer than some headers. */
+#ifndef FALLOC_FL_WRITE_ZEROES
+#define FALLOC_FL_WRITE_ZEROES 0x80
+#endif
+
+/* What stat(2) tells, which need not be what mappings do. */
+static unsigned long file_inode;
 static int file_id_result;
 
 static bool tell_file_id(const unsigned long *args, long *ret)
 {
-	*(unsigned long *)args[1] = file_dev;
 	*(unsigned long *)args[2] = file_inode;
+	*(size_t *)args[3] = PAGE_SIZE;
 	*ret = file_id_result;
 	return true;
 }
@@ -65,7 +71,7 @@ static int setup(void **state)
 {
 	static const enum fake_sys_fn fns[] = {
 		FAKE_SYS_SHMAT,	    FAKE_SYS_SHMDT, FAKE_SYS_FALLOCATE,
-		FAKE_SYS_FTRUNCATE, FAKE_SYS_BRK,
+		FAKE_SYS_FTRUNCATE, FAKE_SYS_BRK,   FAKE_SYS_TRUNCATE,
 	};
 	unsigned int i;
 	int err = hooks_setup(state);
@@ -76,6 +82,7 @@ static int setup(void **state)
 	fake_sys_hook(FAKE_SYS_SHM_SIZE, tell_shm_size);
 	fake_sys_hook(FAKE_SYS_SBRK, move_break);
 	file_id_result = 0;
+	file_inode = 4711;
 	segment_pages = 3;
 	program_break = fake_addr(fake, FIRST + 3) + 100;
 	return err;
@@ -103,22 +110,9 @@ static int teardown(void **state)
 
 static void create_file(void)
 {
-	unsigned long addr;
-	struct vma vma;
-
 	file = memfd_create("hooks", MFD_CLOEXEC);
 	assert_true(file >= 0);
 	assert_int_equal(ftruncate(file, (off_t)bytes(FILE_PAGES)), 0);
-	addr = (unsigned long)mmap(window(60), PAGE_SIZE, PROT_READ,
-				   MAP_SHARED | MAP_FIXED, file, 0);
-	assert_int_equal(gpusvm_vma_piece(mm, addr, &vma), 0);
-	file_dev = vma.dev;
-	file_inode = vma.inode;
-	assert_true(file_inode);
-	assert_ptr_not_equal(mmap((void *)addr, PAGE_SIZE, PROT_NONE,
-				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-				  0),
-			     MAP_FAILED);
 }
 
 /* Pages [@page, @page + @n) of the file at @first. */
@@ -158,6 +152,14 @@ static void fallocate_tells_wherever_the_file_is_mapped(void **state)
 	assert_string_equal(trace, "CCs..");
 	assert_told(0, MMU_NOTIFY_CLEAR, 20, 1);
 	assert_told(1, MMU_NOTIFY_CLEAR, 40, 1);
+	/* By blocks on the disk that are zeroed. */
+	forget_record();
+	assert_int_equal(gpusvm_fallocate(file, FALLOC_FL_WRITE_ZEROES,
+					  (int64_t)bytes(3), 1),
+			 0);
+	assert_string_equal(trace, "CCs..");
+	assert_told(0, MMU_NOTIFY_CLEAR, 23, 1);
+	assert_told(1, MMU_NOTIFY_CLEAR, 31, 1);
 	assert_freed(0, 0);
 }
 
@@ -226,23 +228,94 @@ static void more_places_than_pieces_are_told_all(void **state)
 		    3 * (PLACES - PIECES) + 1);
 }
 
-static void other_files_concern_nobody(void **state)
+static unsigned long inode_of_mappings(void)
 {
+	struct vma vma;
+
+	assert_int_equal(gpusvm_vma_piece(mm, fake_addr(fake, 20), &vma), 0);
+	assert_true(vma.inode);
+	return vma.inode;
+}
+
+/* It cannot be mapped to see what mappings of it are known by. */
+static void file_that_is_only_written_is_known_by_its_number(void **state)
+{
+	char path[64];
+	int all;
+
 	(void)state;
 	create_file();
 	map_file(20, 0, 4);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	all = file;
+	file = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(file >= 0);
+	assert_int_equal(punch(1, 1), 0);
+	assert_string_equal(trace, "s");
+	file_inode = inode_of_mappings();
+	forget_record();
+	assert_int_equal(punch(1, 1), 0);
+	assert_string_equal(trace, "Cs.");
+	assert_told(0, MMU_NOTIFY_CLEAR, 21, 1);
+	close(all);
+}
+
+static void truncate_tells_of_what_is_cut_off(void **state)
+{
+	static const char path[] = "/anywhere";
+
+	(void)state;
+	create_file();
+	map_file(20, 0, 4);
+	file_inode = inode_of_mappings();
+	assert_int_equal(gpusvm_truncate(path, (int64_t)bytes(2) + 1), 0);
+	assert_string_equal(trace, "Cs.");
+	assert_told(0, MMU_NOTIFY_CLEAR, 22, 2);
+	assert_args((unsigned long)path, bytes(2) + 1, 0, 0, 0);
+	/* Of another file, and of none. */
+	forget_record();
 	file_inode++;
-	assert_int_equal(punch(0, 4), 0);
-	file_inode--;
-	file_dev++;
-	assert_int_equal(punch(0, 4), 0);
+	assert_int_equal(gpusvm_truncate(path, 0), 0);
+	file_id_result = -ENOENT;
+	sys_returns(-ENOENT);
+	assert_int_equal(gpusvm_truncate(path, 0), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_string_equal(trace, "ss");
+}
+
+static void other_files_concern_nobody(void **state)
+{
+	int other = memfd_create("hooks", MFD_CLOEXEC);
+
+	(void)state;
+	create_file();
+	map_file(20, 0, 4);
+	assert_true(other >= 0);
+	/* Whatever number it has elsewhere. */
+	file_inode = inode_of_mappings();
+	assert_int_equal(gpusvm_ftruncate(other, 0), 0);
 	file_id_result = -EBADF;
-	file_dev--;
 	sys_returns(-EBADF);
 	assert_int_equal(punch(0, 4), -1);
 	assert_int_equal(errno, EBADF);
-	assert_int_equal(gpusvm_ftruncate(file, 0), -1);
-	assert_string_equal(trace, "ssss");
+	assert_int_equal(gpusvm_ftruncate(-1, 0), -1);
+	assert_string_equal(trace, "sss");
+	close(other);
+}
+
+/* What looks at the file leaves nothing mapped. */
+static void file_is_not_mapped_afterwards(void **state)
+{
+	unsigned int mapped, unmapped;
+
+	(void)state;
+	create_file();
+	map_file(20, 0, 4);
+	mapped = fake_sys_calls(FAKE_SYS_MMAP);
+	unmapped = fake_sys_calls(FAKE_SYS_MUNMAP);
+	assert_int_equal(punch(0, 1), 0);
+	assert_int_equal(fake_sys_calls(FAKE_SYS_MMAP) - mapped, 1);
+	assert_int_equal(fake_sys_calls(FAKE_SYS_MUNMAP) - unmapped, 1);
 }
 
 /* A device that maps the file meanwhile would keep what is dropped. */
@@ -343,9 +416,34 @@ static void shmdt_tells_of_the_attachment(void **state)
 	/* Nothing there. */
 	forget_record();
 	sys_returns(-EINVAL);
+	assert_int_equal(gpusvm_shmdt((char *)window(20) + 1), -1);
 	assert_int_equal(gpusvm_shmdt(NULL), -1);
 	assert_int_equal(errno, EINVAL);
+	assert_string_equal(trace, "ss");
+}
+
+/* What the program has mapped in the middle, or in the front, stays. */
+static void shmdt_spares_what_is_in_holes(void **state)
+{
+	(void)state;
+	create_file();
+	map_file(20, 0, 1);
+	map_file(23, 3, 1);
+	/* Another part, elsewhere. */
+	map_file(25, 0, 1);
+	assert_int_equal(gpusvm_shmdt(window(20)), 0);
+	assert_string_equal(trace, "UUs..");
+	assert_told(0, MMU_NOTIFY_UNMAP, 20, 1);
+	assert_told(1, MMU_NOTIFY_UNMAP, 23, 1);
+	forget_record();
+	assert_int_equal(gpusvm_shmdt(window(22)), 0);
 	assert_string_equal(trace, "s");
+	map_file(24, 2, 1);
+	forget_record();
+	assert_int_equal(gpusvm_shmdt(window(22)), 0);
+	assert_string_equal(trace, "Us.");
+	assert_told(0, MMU_NOTIFY_UNMAP, 24, 1);
+	assert_freed(0, 0);
 }
 
 /* ---- The break ---- */
@@ -426,7 +524,8 @@ static void no_address_space_makes_all_bare(void **state)
 	assert_ptr_equal(gpusvm_sbrk(-1), NULL);
 	assert_int_equal(punch(0, 4), 0);
 	assert_int_equal(gpusvm_ftruncate(-1, 0), 0);
-	assert_string_equal(trace, "ssssss");
+	assert_int_equal(gpusvm_truncate("/", 0), 0);
+	assert_string_equal(trace, "sssssss");
 	assert_int_equal(fake_sys_calls(FAKE_SYS_FILE_ID), 0);
 	assert_int_equal(fake_sys_calls(FAKE_SYS_BLOCK_SIGNALS), 0);
 	assert_freed(0, 0);
@@ -440,11 +539,15 @@ int main(void)
 		file_test(fallocate_that_drops_nothing_is_bare),
 		file_test(ftruncate_tells_of_what_is_cut_off),
 		file_test(more_places_than_pieces_are_told_all),
+		file_test(file_that_is_only_written_is_known_by_its_number),
+		file_test(truncate_tells_of_what_is_cut_off),
 		file_test(other_files_concern_nobody),
+		file_test(file_is_not_mapped_afterwards),
 		file_test(subscribing_waits_for_calls_on_files),
 		file_test(shmat_over_something_tells_what_goes),
 		file_test(shmat_at_a_rounded_address_spares_the_next_page),
 		file_test(shmat_elsewhere_is_bare),
+		file_test(shmdt_spares_what_is_in_holes),
 		file_test(shmdt_tells_of_the_attachment),
 		file_test(brk_downwards_tells_what_goes),
 		file_test(brk_upwards_or_within_a_page_is_bare),

@@ -5,10 +5,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "page_size.h"
@@ -24,7 +25,8 @@
 
 static void hooked_calls_with_bad_arguments_return_errno(void **state)
 {
-	unsigned long dev, inode;
+	const struct iovec iov = { NULL, 0 };
+	unsigned long inode;
 	size_t size = 1;
 
 	(void)state;
@@ -38,8 +40,14 @@ static void hooked_calls_with_bad_arguments_return_errno(void **state)
 	assert_error(gpusvm_sys_ftruncate(-1, 0), -EBADF);
 	/* libc has its break and its errno. */
 	assert_int_equal(gpusvm_sys_brk((void *)~0xfffful), -ENOMEM);
-	assert_int_equal(gpusvm_sys_file_id(-1, &dev, &inode), -EBADF);
-	assert_int_equal(gpusvm_sys_shm_size(-1, &size), -EINVAL);
+	assert_error(gpusvm_sys_truncate("", 0), -ENOENT);
+	assert_error(gpusvm_sys_remap_file_pages(0, PAGE_SIZE, ~0, 0, 0),
+		     -EINVAL);
+	assert_error(gpusvm_sys_process_madvise(-1, &iov, 1, 0, ~0u), -EINVAL);
+	assert_error(gpusvm_sys_file_id(-1, NULL, &inode, &size), -EBADF);
+	assert_error(gpusvm_sys_file_id(-1, "", &inode, &size), -ENOENT);
+	assert_error(gpusvm_sys_file_id(-1, "/", &inode, &size), -ENODEV);
+	assert_error(gpusvm_sys_shm_size(-1, &size), -EINVAL);
 	assert_int_equal(size, 0);
 }
 
@@ -80,10 +88,12 @@ static void mremap_moves_what_it_must(void **state)
 	assert_int_equal(gpusvm_sys_munmap((unsigned long)to, PAGE_SIZE), 0);
 }
 
-static void file_id_is_that_of_the_mapping(void **state)
+static void files_change_and_are_known_by_their_inode(void **state)
 {
-	int fd = memfd_create("sys", MFD_CLOEXEC);
-	unsigned long dev = 0, inode = 0;
+	char path[] = "/tmp/sys_hooks.XXXXXX";
+	int fd = mkstemp(path);
+	unsigned long inode = 0;
+	size_t block = 0;
 	struct stat st;
 
 	(void)state;
@@ -92,10 +102,16 @@ static void file_id_is_that_of_the_mapping(void **state)
 	assert_int_equal(gpusvm_sys_fallocate(fd, 0, 0, 5 * PAGE_SIZE), 0);
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_size, 5 * PAGE_SIZE);
-	assert_int_equal(gpusvm_sys_file_id(fd, &dev, &inode), 0);
+	assert_int_equal(gpusvm_sys_file_id(fd, NULL, &inode, &block), 0);
 	assert_int_equal(inode, st.st_ino);
-	assert_int_equal(dev >> 32, major(st.st_dev));
-	assert_int_equal(dev & ~0u, minor(st.st_dev));
+	assert_int_equal(block, st.st_blksize);
+	inode = 0;
+	assert_int_equal(gpusvm_sys_file_id(-1, path, &inode, &block), 0);
+	assert_int_equal(inode, st.st_ino);
+	assert_int_equal(gpusvm_sys_truncate(path, PAGE_SIZE), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, PAGE_SIZE);
+	assert_int_equal(unlink(path), 0);
 	assert_int_equal(gpusvm_sys_close(fd), 0);
 }
 
@@ -161,7 +177,7 @@ int main(void)
 		cmocka_unit_test(hooked_calls_with_bad_arguments_return_errno),
 		cmocka_unit_test(to_libc_sets_errno_for_errors_only),
 		cmocka_unit_test(mremap_moves_what_it_must),
-		cmocka_unit_test(file_id_is_that_of_the_mapping),
+		cmocka_unit_test(files_change_and_are_known_by_their_inode),
 		cmocka_unit_test(shared_memory_has_its_size),
 		cmocka_unit_test(break_is_libcs),
 		cmocka_unit_test(blocked_signals_are_all_but_faults),
