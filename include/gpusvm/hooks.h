@@ -149,6 +149,33 @@ GPUSVM_API int gpusvm_pkey_mprotect(void *addr, size_t length, int prot,
  */
 GPUSVM_API int gpusvm_madvise(void *addr, size_t length, int advice);
 
+struct iovec;
+
+/**
+ * gpusvm_process_madvise() - process_madvise(2): if @pidfd is of this process,
+ *	as gpusvm_madvise() for each vector
+ * @pidfd: See process_madvise(2)
+ * @iov: See process_madvise(2)
+ * @n: See process_madvise(2)
+ * @advice: See process_madvise(2)
+ * @flags: See process_madvise(2)
+ */
+GPUSVM_API long gpusvm_process_madvise(int pidfd, const struct iovec *iov,
+				       size_t n, int advice,
+				       unsigned int flags);
+
+/**
+ * gpusvm_remap_file_pages() - remap_file_pages(2): MMU_NOTIFY_UNMAP of what is
+ *	replaced
+ * @addr: See remap_file_pages(2)
+ * @size: See remap_file_pages(2)
+ * @prot: See remap_file_pages(2)
+ * @pgoff: See remap_file_pages(2)
+ * @flags: See remap_file_pages(2)
+ */
+GPUSVM_API int gpusvm_remap_file_pages(void *addr, size_t size, int prot,
+				       size_t pgoff, int flags);
+
 /**
  * gpusvm_brk() - brk(2): MMU_NOTIFY_UNMAP of what a lower break cuts off
  * @addr: See brk(2)

@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <gpusvm/hooks.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #include "change.h"
 #include "compiler.h"
+#include "hooks_args.h"
 #include "mm.h"
 #include "page_size.h"
 #include "source.h"
@@ -249,6 +251,22 @@ void *gpusvm_mremap(void *old_address, size_t old_size, size_t new_size,
 	return (void *)gpusvm_sys_to_libc(ret);
 }
 
+/* Takes no part of a page, and rounds the address down. */
+int gpusvm_remap_file_pages(void *addr, size_t size, int prot, size_t pgoff,
+			    int flags)
+{
+	unsigned long start = (unsigned long)addr & PAGE_MASK;
+	struct gpusvm_change change;
+	int err;
+
+	gpusvm_change_begin_call(&change, MMU_NOTIFY_UNMAP, (void *)start,
+				 size & PAGE_MASK);
+	err = gpusvm_sys_remap_file_pages((unsigned long)addr, size, prot,
+					  pgoff, flags);
+	gpusvm_change_end(&change, !err);
+	return (int)gpusvm_sys_to_libc(err);
+}
+
 int gpusvm_mprotect(void *addr, size_t length, int prot)
 {
 	struct gpusvm_change change;
@@ -319,6 +337,61 @@ int gpusvm_madvise(void *addr, size_t length, int advice)
 	if (concerns)
 		gpusvm_change_end(&change, drops && (!err || err == -ENOMEM));
 	return (int)gpusvm_sys_to_libc(err);
+}
+
+/* What the kernel takes at once. */
+#define MOST_VECTORS 1024
+
+/* Each as madvise() has it; the sum, or the first error if that is 0. */
+static long advise_each(int pidfd, const struct iovec *iov, size_t n,
+			int advice, unsigned int flags)
+{
+	struct gpusvm_change change;
+	struct iovec part;
+	long ret, done = 0;
+	size_t i;
+
+	/* What is wrong with the other arguments. */
+	if (!n)
+		return gpusvm_sys_process_madvise(pidfd, iov, n, advice, flags);
+	for (i = 0; i < n; i++) {
+		/* What cannot be read is for the kernel to refuse. */
+		if (gpusvm_hooks_read(&iov[i], &part, sizeof(part)) !=
+		    sizeof(part)) {
+			ret = gpusvm_sys_process_madvise(pidfd, &iov[i], 1,
+							 advice, flags);
+			return done ? done : ret;
+		}
+		gpusvm_change_begin_call(&change, MMU_NOTIFY_CLEAR,
+					 part.iov_base, part.iov_len);
+		ret = gpusvm_sys_process_madvise(pidfd, &part, 1, advice,
+						 flags);
+		gpusvm_change_end(&change,
+				  drops_pages(advice) &&
+					  (ret >= 0 || ret == -ENOMEM));
+		if (ret < 0)
+			return done ? done : ret;
+		done += ret;
+	}
+	return done;
+}
+
+long gpusvm_process_madvise(int pidfd, const struct iovec *iov, size_t n,
+			    int advice, unsigned int flags)
+{
+	bool concerns = drops_pages(advice) || replaces_pages(advice);
+	bool ours = false;
+	struct gpusvm_change call;
+	long ret = 0;
+
+	if (gpusvm_change_begin_none(&call) && concerns && n <= MOST_VECTORS)
+		ours = gpusvm_hooks_is_self(pidfd);
+	if (!ours)
+		ret = gpusvm_sys_process_madvise(pidfd, iov, n, advice, flags);
+	gpusvm_change_end(&call, false);
+	if (ours)
+		ret = advise_each(pidfd, iov, n, advice, flags);
+	return gpusvm_sys_to_libc(ret);
 }
 
 /* What lies between a lower break and the present one is unmapped. */

@@ -12,6 +12,7 @@
 
 #include "change.h"
 #include "compiler.h"
+#include "hooks_args.h"
 #include "mm.h"
 #include "page_size.h"
 #include "sys.h"
@@ -369,18 +370,47 @@ long gpusvm_mbind(void *addr, unsigned long length, int mode,
 	return gpusvm_sys_to_libc(err);
 }
 
+/*
+ * From the lowest to the highest of the pages.  The list may lead nowhere: then
+ * the kernel refuses the call when it has done what comes before that.
+ */
+static void find_bounds(void **pages, unsigned long count, unsigned long *start,
+			unsigned long *end)
+{
+	unsigned long some[64], i;
+	ssize_t n;
+
+	*start = ~0ul;
+	*end = 0;
+	for (; count; pages += ARRAY_SIZE(some)) {
+		n = gpusvm_hooks_read(pages, some,
+				      min(count, ARRAY_SIZE(some)) *
+					      sizeof(some[0]));
+		for (i = 0; n > 0 && i < (size_t)n / sizeof(some[0]); i++) {
+			*start = min(*start, some[i] & PAGE_MASK);
+			*end = max(*end, (some[i] & PAGE_MASK) + PAGE_SIZE);
+		}
+		if (n != sizeof(some))
+			break;
+		count -= ARRAY_SIZE(some);
+	}
+	if (count && n < 0 && n != -EFAULT) {
+		/* Nobody may read by that call here: it may be any of them. */
+		*start = 0;
+		*end = PAGE_MASK;
+	}
+}
+
 long gpusvm_move_pages(int pid, unsigned long count, void **pages,
 		       const int *nodes, int *status, int flags)
 {
 	bool ours = nodes && (!pid || pid == gpusvm_sys_getpid());
-	unsigned long i, start = ~0ul, end = 0;
+	unsigned long start = 0, end = 0;
 	struct gpusvm_change change;
 	int err;
 
-	for (i = 0; ours && i < count; i++) {
-		start = min(start, (unsigned long)pages[i]);
-		end = max(end, (unsigned long)pages[i] + 1);
-	}
+	if (ours)
+		find_bounds(pages, count, &start, &end);
 	gpusvm_change_begin_call(&change, MMU_NOTIFY_CLEAR, (void *)start,
 				 start < end ? end - start : 0);
 	err = gpusvm_sys_move_pages(pid, count, pages, nodes, status, flags);

@@ -5,6 +5,10 @@
  */
 #include "unit_change.h"
 
+#include <sys/uio.h>
+
+#include "hooks_args.h"
+
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
 #endif
@@ -268,6 +272,152 @@ static void no_memory_makes_all_bare(void **state)
 	no_memory = false;
 }
 
+/* ---- process_madvise() ---- */
+
+static bool is_self, self_asked;
+
+bool __wrap_gpusvm_hooks_is_self(int pidfd);
+bool __wrap_gpusvm_hooks_is_self(int pidfd)
+{
+	assert_int_equal(pidfd, 7);
+	self_asked = true;
+	return is_self;
+}
+
+static struct iovec advised[4];
+static unsigned int times_advised;
+
+static bool advise(const unsigned long *args, long *ret)
+{
+	if (args[1] == (unsigned long)advised) {
+		/* The program's own, all at once. */
+		note('s');
+		*ret = sys_results[0];
+		return true;
+	}
+	assert_int_equal(args[2], 1);
+	assert_true(times_advised < ARRAY_SIZE(advised));
+	on_sys(args, ret);
+	assert_memory_equal((void *)args[1], &advised[times_advised],
+			    sizeof(advised[0]));
+	if (!*ret)
+		*ret = (long)advised[times_advised].iov_len;
+	times_advised++;
+	return true;
+}
+
+static int advise_setup(void **state)
+{
+	int err = hooks_setup(state);
+
+	fake_sys_hook(FAKE_SYS_PROCESS_MADVISE, advise);
+	is_self = true;
+	self_asked = false;
+	times_advised = 0;
+	advised[0] = (struct iovec){ window(FIRST), bytes(1) };
+	advised[1] = (struct iovec){ window(40), 0 };
+	advised[2] = (struct iovec){ window(FIRST + 3), bytes(2) };
+	return err;
+}
+
+#define advise_test(fn) \
+	cmocka_unit_test_setup_teardown(fn, advise_setup, change_teardown)
+
+static void process_madvise_on_ourselves_is_madvise_of_each(void **state)
+{
+	(void)state;
+	assert_int_equal(gpusvm_process_madvise(7, advised, 3, MADV_DONTNEED,
+						0),
+			 bytes(3));
+	assert_string_equal(trace, "Cs.sCs.");
+	assert_told(0, MMU_NOTIFY_CLEAR, FIRST, 1);
+	assert_told(1, MMU_NOTIFY_CLEAR, FIRST + 3, 2);
+	assert_int_equal(sys_args[0], 7);
+	assert_int_equal(sys_args[3], MADV_DONTNEED);
+	assert_int_equal(mm->pt.npages, N - 3);
+}
+
+static void process_madvise_that_replaces_drops_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(gpusvm_process_madvise(7, advised, 1, MADV_PAGEOUT, 0),
+			 bytes(1));
+	assert_string_equal(trace, "Cs.");
+	assert_freed(0, 0);
+}
+
+static void process_madvise_that_fails_tells_how_far_it_got(void **state)
+{
+	(void)state;
+	sys_results[2] = -EINVAL;
+	assert_int_equal(gpusvm_process_madvise(7, advised, 3, MADV_DONTNEED,
+						0),
+			 bytes(1));
+	assert_int_equal(mm->pt.npages, N - 1);
+	times_advised = 0;
+	sys_returns(-EPERM);
+	assert_int_equal(
+		gpusvm_process_madvise(7, advised, 3, MADV_DONTNEED, 0), -1);
+	assert_int_equal(errno, EPERM);
+	assert_string_equal(trace, "Cs.sCs.Cs.");
+}
+
+static void process_madvise_elsewhere_is_bare(void **state)
+{
+	(void)state;
+	is_self = false;
+	assert_int_equal(
+		gpusvm_process_madvise(7, advised, 3, MADV_DONTNEED, 0), 0);
+	assert_true(self_asked);
+	is_self = true;
+	self_asked = false;
+	assert_int_equal(
+		gpusvm_process_madvise(7, advised, 3, MADV_WILLNEED, 0), 0);
+	assert_int_equal(
+		gpusvm_process_madvise(7, advised, 1025, MADV_DONTNEED, 0), 0);
+	current = NULL;
+	assert_int_equal(
+		gpusvm_process_madvise(7, advised, 3, MADV_DONTNEED, 0), 0);
+	assert_false(self_asked);
+	assert_string_equal(trace, "ssss");
+	assert_freed(0, 0);
+}
+
+static void process_madvise_of_a_list_that_is_not_there_is_bare(void **state)
+{
+	struct iovec *nowhere = (struct iovec *)8;
+
+	(void)state;
+	fake_sys_hook(FAKE_SYS_PROCESS_MADVISE, on_sys);
+	sys_returns(-EFAULT);
+	assert_int_equal(
+		gpusvm_process_madvise(7, nowhere, 2, MADV_DONTNEED, 0), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_string_equal(trace, "s");
+	assert_args(7, 8, 1, MADV_DONTNEED, 0);
+}
+
+/* ---- remap_file_pages() ---- */
+
+static void remap_file_pages_tells_what_goes(void **state)
+{
+	(void)state;
+	fake_sys_hook(FAKE_SYS_REMAP_FILE_PAGES, on_sys);
+	/* The kernel rounds both down. */
+	assert_int_equal(gpusvm_remap_file_pages((char *)window(FIRST) + 5,
+						 bytes(2) + 9, 0, 3, 1),
+			 0);
+	assert_string_equal(trace, "Us.");
+	assert_told(0, MMU_NOTIFY_UNMAP, FIRST, 2);
+	assert_args(fake_addr(fake, FIRST) + 5, bytes(2) + 9, 0, 3, 1);
+	sys_returns(-EINVAL);
+	assert_int_equal(gpusvm_remap_file_pages(window(FIRST + 4), bytes(1), 0,
+						 0, 0),
+			 -1);
+	assert_int_equal(errno, EINVAL);
+	assert_freed(0, 2);
+}
+
 /* ---- errno ---- */
 
 static void success_leaves_errno_alone(void **state)
@@ -314,6 +464,13 @@ int main(void)
 		hook_test(no_address_space_makes_all_bare),
 		hook_test(closed_address_space_makes_all_bare),
 		hook_test(no_memory_makes_all_bare),
+		advise_test(process_madvise_on_ourselves_is_madvise_of_each),
+		advise_test(process_madvise_that_replaces_drops_nothing),
+		advise_test(process_madvise_that_fails_tells_how_far_it_got),
+		advise_test(process_madvise_elsewhere_is_bare),
+		advise_test(
+			process_madvise_of_a_list_that_is_not_there_is_bare),
+		hook_test(remap_file_pages_tells_what_goes),
 		hook_test(success_leaves_errno_alone),
 	};
 

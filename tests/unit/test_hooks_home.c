@@ -169,6 +169,49 @@ static void move_pages_tells_from_first_to_last(void **state)
 	assert_freed(0, 0);
 }
 
+/* More than are read at a time, and the end of the list is not there. */
+static void move_pages_reads_no_further_than_there_is_memory(void **state)
+{
+	const unsigned long n = PAGE_SIZE / sizeof(void *);
+	int nodes[1] = { 0 }, status[1];
+	unsigned long i;
+	void **pages;
+
+	(void)state;
+	pages = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(pages, MAP_FAILED);
+	assert_int_equal(munmap((char *)pages + PAGE_SIZE, PAGE_SIZE), 0);
+	for (i = 0; i < n; i++)
+		pages[i] = window(FIRST + 1 + i % 2);
+	pages[n - 70] = window(FIRST);
+	pages[n - 1] = (char *)window(FIRST + 4) + 1;
+	sys_returns(-EFAULT);
+	assert_int_equal(gpusvm_move_pages(0, n + 1, pages, nodes, status, 0),
+			 -1);
+	assert_int_equal(errno, EFAULT);
+	assert_told(0, MMU_NOTIFY_CLEAR, FIRST, 5);
+	assert_int_equal(gpusvm_move_pages(0, 1, NULL, nodes, status, 0), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_string_equal(trace, "Cs.s");
+	assert_int_equal(munmap(pages, PAGE_SIZE), 0);
+}
+
+/* Where a filter forbids to look, it may be any page. */
+static void move_pages_that_cannot_be_read_tells_of_all(void **state)
+{
+	void *pages[] = { window(40) };
+	int nodes[1] = { 0 }, status[1];
+
+	(void)state;
+	fake_sys_fail(FAKE_SYS_PROCESS_VM_READV, -EPERM, 1);
+	assert_int_equal(gpusvm_move_pages(0, 1, pages, nodes, status, 0), 0);
+	assert_string_equal(trace, "Cs.");
+	assert_int_equal(told[0].start, 0);
+	assert_int_equal(told[0].end, PAGE_MASK);
+	assert_freed(0, 0);
+}
+
 static void move_pages_elsewhere_is_bare(void **state)
 {
 	void *pages[] = { window(FIRST) };
@@ -211,6 +254,8 @@ int main(void)
 		home_test(mlock_of_what_stays_returns_eagain),
 		home_test(mbind_that_moves_is_told),
 		home_test(move_pages_tells_from_first_to_last),
+		home_test(move_pages_reads_no_further_than_there_is_memory),
+		home_test(move_pages_that_cannot_be_read_tells_of_all),
 		home_test(move_pages_elsewhere_is_bare),
 		home_test(no_address_space_makes_all_bare),
 	};
