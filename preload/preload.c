@@ -15,6 +15,11 @@
  * from there; only the break is libc's business, since it keeps book of it.
  * What libc does inside itself (free() that gives memory back, stacks of
  * threads) does not come by here, and is told by userfaultfd afterwards.
+ *
+ * A file that is truncated by opening it once more (O_TRUNC, creat(),
+ * fopen("w")) does not come by here either: fopen() opens inside of libc, and
+ * to look at the file behind each path that is opened would cost all who open
+ * files for the sake of those who truncate what they have mapped.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -22,7 +27,9 @@
 #include <gpusvm/hooks.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
@@ -30,9 +37,16 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+/* Under another name of libc's, too. */
+#define ALIAS(name, of) \
+	EXPORT extern __typeof__(of) name __THROW __attribute__((alias(#of)))
+
 /* Newer than some headers. */
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
 #endif
 
 static int (*next_brk)(void *addr);
@@ -41,6 +55,9 @@ static long (*next_syscall)(long number, ...);
 static int (*next_sigaction)(int signum, const struct sigaction *action,
 			     struct sigaction *old);
 static sighandler_t (*next_signal)(int signum, sighandler_t handler);
+static sighandler_t (*next_sysv_signal)(int signum, sighandler_t handler);
+static sighandler_t (*next_sigset)(int signum, sighandler_t handler);
+static int (*next_sigignore)(int signum);
 
 /*
  * At start-up, when there is one thread: dlsym() is not for signal handlers.
@@ -53,6 +70,9 @@ __attribute__((constructor(101))) static void find_all(void)
 	*(void **)&next_syscall = dlsym(RTLD_NEXT, "syscall");
 	*(void **)&next_sigaction = dlsym(RTLD_NEXT, "sigaction");
 	*(void **)&next_signal = dlsym(RTLD_NEXT, "signal");
+	*(void **)&next_sysv_signal = dlsym(RTLD_NEXT, "sysv_signal");
+	*(void **)&next_sigset = dlsym(RTLD_NEXT, "sigset");
+	*(void **)&next_sigignore = dlsym(RTLD_NEXT, "sigignore");
 }
 
 #define NEXT(function)                \
@@ -114,6 +134,20 @@ EXPORT int madvise(void *addr, size_t length, int advice)
 	return gpusvm_madvise(addr, length, advice);
 }
 
+ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n,
+			int advice, unsigned int flags);
+EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n,
+			       int advice, unsigned int flags)
+{
+	return gpusvm_process_madvise(pidfd, iov, n, advice, flags);
+}
+
+EXPORT int remap_file_pages(void *addr, size_t size, int prot, size_t pgoff,
+			    int flags)
+{
+	return gpusvm_remap_file_pages(addr, size, prot, pgoff, flags);
+}
+
 /* ---- The break ---- */
 
 /* To the next page: one of which a part is left stays. */
@@ -157,6 +191,7 @@ EXPORT void *sbrk(intptr_t increment)
 	gpusvm_change_end(&change, ret != (void *)-1);
 	return ret;
 }
+ALIAS(__sbrk, sbrk);
 
 /* ---- Shared memory, files, locking and placement ---- */
 
@@ -231,6 +266,13 @@ EXPORT long move_pages(int pid, unsigned long count, void **pages,
 
 /* ---- The handler of SIGSEGV ---- */
 
+/*
+ * All names that programs bind to, as glibc has them.  <signal.h> makes
+ * __sysv_signal() of signal() where only X/Open's is wanted; BSD's sigvec() is
+ * for programs of before 2014, and siginterrupt() changes nothing that matters
+ * of a handler that is not the program's.
+ */
+
 EXPORT int sigaction(int signum, const struct sigaction *action,
 		     struct sigaction *old)
 {
@@ -238,19 +280,62 @@ EXPORT int sigaction(int signum, const struct sigaction *action,
 		return gpusvm_sigaction(signum, action, old);
 	return NEXT(sigaction)(signum, action, old);
 }
+ALIAS(__sigaction, sigaction);
 
-/* As glibc has it: the handler stays, and calls that it interrupts go on. */
-EXPORT sighandler_t signal(int signum, sighandler_t handler)
+static sighandler_t set_handler(sighandler_t handler, int flags)
 {
-	struct sigaction action = { .sa_handler = handler,
-				    .sa_flags = SA_RESTART };
+	struct sigaction action = { .sa_handler = handler, .sa_flags = flags };
 	struct sigaction old;
 
-	if (signum != SIGSEGV)
+	if (!(flags & SA_NODEFER))
+		sigaddset(&action.sa_mask, SIGSEGV);
+	return gpusvm_sigaction(SIGSEGV, &action, &old) ? SIG_ERR
+							: old.sa_handler;
+}
+
+/* BSD's: the handler stays, and calls that it interrupts go on. */
+EXPORT sighandler_t signal(int signum, sighandler_t handler)
+{
+	if (signum != SIGSEGV || handler == SIG_ERR)
 		return NEXT(signal)(signum, handler);
-	sigaddset(&action.sa_mask, signum);
-	return gpusvm_sigaction(signum, &action, &old) ? SIG_ERR
-						       : old.sa_handler;
+	return set_handler(handler, SA_RESTART);
+}
+ALIAS(bsd_signal, signal);
+ALIAS(ssignal, signal);
+
+/* System V's: the handler is for one signal, and does not block it. */
+EXPORT sighandler_t sysv_signal(int signum, sighandler_t handler)
+{
+	if (signum != SIGSEGV || handler == SIG_ERR)
+		return NEXT(sysv_signal)(signum, handler);
+	return set_handler(handler, (int)SA_RESETHAND | SA_NODEFER);
+}
+ALIAS(__sysv_signal, sysv_signal);
+
+/* System V's later one: SIG_HOLD blocks the signal, others let it through. */
+EXPORT sighandler_t sigset(int signum, sighandler_t handler)
+{
+	bool hold = handler == SIG_HOLD;
+	struct sigaction old;
+	sigset_t set, before;
+
+	if (signum != SIGSEGV || handler == SIG_ERR)
+		return NEXT(sigset)(signum, handler);
+	if (gpusvm_sigaction(signum, NULL, &old) ||
+	    (!hold && set_handler(handler, 0) == SIG_ERR))
+		return SIG_ERR;
+	sigemptyset(&set);
+	sigaddset(&set, signum);
+	if (sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, &before))
+		return SIG_ERR;
+	return sigismember(&before, signum) ? SIG_HOLD : old.sa_handler;
+}
+
+EXPORT int sigignore(int signum)
+{
+	if (signum != SIGSEGV)
+		return NEXT(sigignore)(signum);
+	return set_handler(SIG_IGN, 0) == SIG_ERR ? -1 : 0;
 }
 
 /* ---- The same by number ---- */
@@ -266,6 +351,37 @@ static long syscall_brk(long addr)
 	ret = NEXT(syscall)(SYS_brk, addr);
 	gpusvm_change_end(&change, addr && ret == addr);
 	return ret;
+}
+
+/* The kernel's own structure. */
+struct kernel_action {
+	sighandler_t handler;
+	unsigned long flags;
+	void *restorer;
+	unsigned long mask;
+};
+
+static long syscall_sigaction(const struct kernel_action *action,
+			      struct kernel_action *old)
+{
+	struct sigaction from, to;
+
+	memset(&from, 0, sizeof(from));
+	if (action) {
+		from.sa_handler = action->handler;
+		from.sa_flags = (int)action->flags;
+		memcpy(&from.sa_mask, &action->mask, sizeof(action->mask));
+	}
+	if (gpusvm_sigaction(SIGSEGV, action ? &from : NULL, &to))
+		return -1;
+	if (old) {
+		*old = (struct kernel_action){
+			.handler = to.sa_handler,
+			.flags = (unsigned int)to.sa_flags,
+		};
+		memcpy(&old->mask, &to.sa_mask, sizeof(old->mask));
+	}
+	return 0;
 }
 
 static long change_mapping(long number, const long *a)
@@ -287,6 +403,15 @@ static long change_mapping(long number, const long *a)
 					    (int)a[2], (int)a[3]);
 	case SYS_madvise:
 		return gpusvm_madvise((void *)a[0], (size_t)a[1], (int)a[2]);
+	case SYS_process_madvise:
+		return gpusvm_process_madvise((int)a[0],
+					      (const struct iovec *)a[1],
+					      (size_t)a[2], (int)a[3],
+					      (unsigned int)a[4]);
+	case SYS_remap_file_pages:
+		return gpusvm_remap_file_pages((void *)a[0], (size_t)a[1],
+					       (int)a[2], (size_t)a[3],
+					       (int)a[4]);
 	default:
 		return syscall_brk(a[0]);
 	}
@@ -315,6 +440,8 @@ static long change_other(long number, const long *a)
 					 (int *)a[4], (int)a[5]);
 	case SYS_fallocate:
 		return gpusvm_fallocate((int)a[0], (int)a[1], a[2], a[3]);
+	case SYS_truncate:
+		return gpusvm_truncate((const char *)a[0], a[1]);
 	default:
 		return gpusvm_ftruncate((int)a[0], a[1]);
 	}
@@ -339,6 +466,8 @@ EXPORT long syscall(long number, ...)
 	case SYS_mprotect:
 	case SYS_pkey_mprotect:
 	case SYS_madvise:
+	case SYS_process_madvise:
+	case SYS_remap_file_pages:
 	case SYS_brk:
 		return change_mapping(number, a);
 	case SYS_shmat:
@@ -349,9 +478,16 @@ EXPORT long syscall(long number, ...)
 	case SYS_move_pages:
 	case SYS_fallocate:
 	case SYS_ftruncate:
+	case SYS_truncate:
 		return change_other(number, a);
+	case SYS_rt_sigaction:
+		/* Of a set of another size there is none, says the kernel. */
+		if (a[0] != SIGSEGV || a[3] != sizeof(unsigned long))
+			break;
+		return syscall_sigaction((const struct kernel_action *)a[1],
+					 (struct kernel_action *)a[2]);
 	default:
-		return NEXT(syscall)(number, a[0], a[1], a[2], a[3], a[4],
-				     a[5]);
+		break;
 	}
+	return NEXT(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A program with a handler of SIGSEGV of its own, set by whatever name libc has
+ * for that, before the address space is opened or after, while the source is
+ * mprotect: it gets its own faults as ever, and those of memory on the device
+ * are the library's.
+ *
+ * Each test is a process.  argv[1]: only the tests whose names have this in
+ * them.
+ */
+#include "../sources/device.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SIZE (64ul << 10)
+#define SECONDS 30
+
+/* Of libc, but not of all headers. */
+sighandler_t bsd_signal(int signum, sighandler_t handler);
+int __sigaction(int signum, const struct sigaction *action,
+		struct sigaction *old);
+
+static unsigned char *mem, *none;
+static char *stack;
+
+/* ---- The program's handlers ---- */
+
+static sigjmp_buf back;
+static volatile sig_atomic_t times;
+static void *volatile fault_addr;
+static volatile bool on_stack, segv_blocked, usr1_blocked;
+
+static void note(const void *local)
+{
+	sigset_t now;
+
+	times++;
+	on_stack = (const char *)local >= stack &&
+		   (const char *)local < stack + SIZE;
+	sigprocmask(SIG_SETMASK, NULL, &now);
+	segv_blocked = sigismember(&now, SIGSEGV);
+	usr1_blocked = sigismember(&now, SIGUSR1);
+}
+
+static void on_segv(int sig)
+{
+	check(sig == SIGSEGV);
+	note(&sig);
+	siglongjmp(back, 1);
+}
+
+static void on_segv_info(int sig, siginfo_t *info, void *context)
+{
+	check(sig == SIGSEGV && context);
+	fault_addr = info->si_addr;
+	note(&sig);
+	siglongjmp(back, 1);
+}
+
+/* ---- Ways to set one ---- */
+
+static void by_sigaction_with(int flags)
+{
+	struct sigaction action = { .sa_flags = flags };
+
+	if (flags & SA_SIGINFO)
+		action.sa_sigaction = on_segv_info;
+	else
+		action.sa_handler = on_segv;
+	sigaddset(&action.sa_mask, SIGUSR1);
+	check(!sigaction(SIGSEGV, &action, NULL));
+}
+
+static void by_sigaction(void)
+{
+	by_sigaction_with(SA_SIGINFO);
+}
+
+static void by_sigaction_on_stack(void)
+{
+	by_sigaction_with(SA_SIGINFO | SA_ONSTACK);
+}
+
+static void by_sigaction_once(void)
+{
+	by_sigaction_with((int)SA_RESETHAND);
+}
+
+static void by_sigaction_nested(void)
+{
+	by_sigaction_with(SA_NODEFER);
+}
+
+static void by_other_sigaction(void)
+{
+	struct sigaction action = { .sa_handler = on_segv };
+
+	sigaddset(&action.sa_mask, SIGUSR1);
+	check(!__sigaction(SIGSEGV, &action, NULL));
+}
+
+static void by_signal(void)
+{
+	check(signal(SIGSEGV, on_segv) == SIG_DFL);
+}
+
+static void by_bsd_signal(void)
+{
+	check(bsd_signal(SIGSEGV, on_segv) == SIG_DFL);
+}
+
+static void by_ssignal(void)
+{
+	check(ssignal(SIGSEGV, on_segv) == SIG_DFL);
+}
+
+static void by_sysv_signal(void)
+{
+	check(sysv_signal(SIGSEGV, on_segv) == SIG_DFL);
+}
+
+/* What signal() is with -D_XOPEN_SOURCE alone. */
+static void by_other_sysv_signal(void)
+{
+	check(__sysv_signal(SIGSEGV, on_segv) == SIG_DFL);
+}
+
+/* Deprecated, and there all the same. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static void by_sigset(void)
+{
+	check(sigset(SIGSEGV, on_segv) == SIG_DFL);
+	/* Until it is set again the signal is held back. */
+	check(sigset(SIGSEGV, SIG_HOLD) == on_segv);
+	check(sigset(SIGSEGV, SIG_HOLD) == SIG_HOLD);
+	check(sigset(SIGSEGV, on_segv) == SIG_HOLD);
+	check(sigset(SIGSEGV, on_segv) == on_segv);
+}
+
+static int ignore_segv(void)
+{
+	return sigignore(SIGSEGV);
+}
+#pragma GCC diagnostic pop
+
+/* As those do who pass libc by, but not syscall(). */
+static void by_number(void)
+{
+	struct {
+		void (*handler)(int);
+		unsigned long flags;
+		void (*restorer)(void);
+		unsigned long mask;
+	} action = { .handler = on_segv, .mask = 1ul << (SIGUSR1 - 1) }, old;
+
+	memset(&old, 0xff, sizeof(old));
+	check(!syscall(SYS_rt_sigaction, SIGSEGV, &action, &old, 8l));
+	check(old.handler == SIG_DFL && !old.flags && !old.mask);
+	check(!syscall(SYS_rt_sigaction, SIGSEGV, NULL, &old, 8l));
+	check(old.handler == on_segv && old.mask == action.mask);
+	check(syscall(SYS_rt_sigaction, SIGSEGV, &action, NULL, 4l) == -1 &&
+	      errno == EINVAL);
+}
+
+/* ONCE: then it is the default action again. */
+enum {
+	ONCE = 1,
+	INFO = 2,
+	STACK = 4,
+	NESTED = 8,
+	MASK = 16
+};
+
+static const struct way {
+	const char *name;
+	void (*set)(void);
+	unsigned int traits;
+} ways[] = {
+	{ "sigaction", by_sigaction, INFO | MASK },
+	{ "sigaction, SA_ONSTACK", by_sigaction_on_stack, INFO | STACK | MASK },
+	{ "sigaction, SA_RESETHAND", by_sigaction_once, ONCE | MASK },
+	{ "sigaction, SA_NODEFER", by_sigaction_nested, NESTED | MASK },
+	{ "__sigaction", by_other_sigaction, MASK },
+	{ "signal", by_signal, 0 },
+	{ "bsd_signal", by_bsd_signal, 0 },
+	{ "ssignal", by_ssignal, 0 },
+	{ "sysv_signal", by_sysv_signal, ONCE | NESTED },
+	{ "__sysv_signal", by_other_sysv_signal, ONCE | NESTED },
+	{ "sigset", by_sigset, 0 },
+	{ "SYS_rt_sigaction", by_number, MASK },
+};
+
+/* ---- What is done with it ---- */
+
+/* Nobody but the library hears of it. */
+static void round_trip(unsigned char byte)
+{
+	int before = times;
+	size_t i;
+
+	for (i = 0; i < SIZE; i++)
+		mem[i] = (unsigned char)(byte + i / 4096);
+	check(!device_take(mem, SIZE));
+	check(device_pages() == SIZE / 4096);
+	for (i = 0; i < SIZE; i++)
+		check(mem[i] == (unsigned char)(byte + i / 4096));
+	check(times == before);
+	/* The page is the CPU's a moment before it is no more the device's. */
+	while (device_pages())
+		sched_yield();
+}
+
+static void own_fault(const struct way *way)
+{
+	int before = times;
+	sigset_t now;
+
+	fault_addr = NULL;
+	if (!sigsetjmp(back, 1))
+		*(volatile unsigned char *)(none + 123) = 1;
+	check(times == before + 1);
+	check(!(way->traits & INFO) || fault_addr == none + 123);
+	check(!(way->traits & STACK) || on_stack);
+	check(segv_blocked == !(way->traits & NESTED));
+	check(usr1_blocked == !!(way->traits & MASK));
+	sigprocmask(SIG_SETMASK, NULL, &now);
+	check(!sigismember(&now, SIGSEGV) && !sigismember(&now, SIGUSR1));
+}
+
+static void check_told(const struct way *way, bool reset)
+{
+	struct sigaction now;
+
+	check(!sigaction(SIGSEGV, NULL, &now));
+	if (reset) {
+		check(now.sa_handler == SIG_DFL);
+		return;
+	}
+	if (way->traits & INFO)
+		check(now.sa_sigaction == on_segv_info);
+	else
+		check(now.sa_handler == on_segv);
+	check(!(now.sa_flags & SA_SIGINFO) == !(way->traits & INFO));
+	check(!(now.sa_flags & SA_ONSTACK) == !(way->traits & STACK));
+	check(!(now.sa_flags & (int)SA_RESETHAND) == !(way->traits & ONCE));
+	check(!(now.sa_flags & SA_NODEFER) == !(way->traits & NESTED));
+	check(sigismember(&now.sa_mask, SIGUSR1) == !!(way->traits & MASK));
+}
+
+static void open_mprotect(void)
+{
+	int err = device_open(GPUSVM_SOURCE_MPROTECT);
+
+	if (err)
+		printf("the source mprotect: %s\n", strerror(-err));
+	check(!err);
+}
+
+static void handler(const struct way *way, bool late)
+{
+	if (!late)
+		way->set();
+	open_mprotect();
+	round_trip(1);
+	if (late)
+		way->set();
+	check_told(way, false);
+	round_trip(2);
+	own_fault(way);
+	check_told(way, way->traits & ONCE);
+	round_trip(3);
+	if (!(way->traits & ONCE))
+		own_fault(way);
+	device_close();
+	check_told(way, way->traits & ONCE);
+	if (!(way->traits & ONCE))
+		own_fault(way);
+}
+
+/* ---- Actions that are no handlers ---- */
+
+static void sent_signal_is_ignored(void)
+{
+	open_mprotect();
+	check(!ignore_segv());
+	check(!raise(SIGSEGV));
+	round_trip(1);
+	check(signal(SIGSEGV, SIG_DFL) == SIG_IGN);
+	device_close();
+}
+
+static void bad_handlers_are_refused(void)
+{
+	open_mprotect();
+	by_signal();
+	errno = 0;
+	check(signal(SIGSEGV, SIG_ERR) == SIG_ERR && errno == EINVAL);
+	errno = 0;
+	check(sysv_signal(SIGSEGV, SIG_ERR) == SIG_ERR && errno == EINVAL);
+	check(signal(SIGSEGV, on_segv) == on_segv);
+	round_trip(1);
+	device_close();
+}
+
+static void other_signals_are_libcs(void)
+{
+	struct sigaction now;
+
+	open_mprotect();
+	check(signal(SIGUSR2, on_segv) == SIG_DFL);
+	check(sysv_signal(SIGUSR2, SIG_IGN) == on_segv);
+	check(!sigaction(SIGUSR2, NULL, &now) && now.sa_handler == SIG_IGN);
+	check(now.sa_flags & (int)SA_RESETHAND);
+	round_trip(1);
+	device_close();
+}
+
+/* Expected to end by it. */
+static void handler_for_once_is_for_once(void)
+{
+	static const struct way once = { .traits = ONCE | NESTED };
+
+	open_mprotect();
+	by_sysv_signal();
+	own_fault(&once);
+	round_trip(1);
+	/* Without a core. */
+	check(!prctl(PR_SET_DUMPABLE, 0));
+	*(volatile unsigned char *)none = 1;
+}
+
+/* ---- Each in a process ---- */
+
+static const char *wanted = "";
+static bool failed;
+
+static void set_up(void)
+{
+	stack_t alternate = { .ss_size = SIZE };
+
+	alarm(SECONDS);
+	mem = device_map(SIZE, PROT_READ | PROT_WRITE);
+	none = device_map(SIZE, PROT_NONE);
+	stack = (char *)device_map(SIZE, PROT_READ | PROT_WRITE);
+	alternate.ss_sp = stack;
+	check(!sigaltstack(&alternate, NULL));
+}
+
+static void end(const char *name, pid_t pid, int expected)
+{
+	int status = -1;
+
+	check(pid > 0 && waitpid(pid, &status, 0) == pid);
+	printf("%s: %s\n", name, status == expected ? "ok" : "FAILED");
+	failed |= status != expected;
+}
+
+static void run(const char *name, void (*test)(void), int expected)
+{
+	pid_t pid;
+
+	if (!strstr(name, wanted))
+		return;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		set_up();
+		test();
+		fflush(stdout);
+		_exit(0);
+	}
+	end(name, pid, expected);
+}
+
+static void run_way(const struct way *way, bool late)
+{
+	char name[64];
+	pid_t pid;
+
+	snprintf(name, sizeof(name), "%s, %s", way->name,
+		 late ? "after the open" : "before the open");
+	if (!strstr(name, wanted))
+		return;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		set_up();
+		handler(way, late);
+		fflush(stdout);
+		_exit(0);
+	}
+	end(name, pid, 0);
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	if (argc > 1)
+		wanted = argv[1];
+	for (i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+		run_way(&ways[i], false);
+		run_way(&ways[i], true);
+	}
+	run("sent_signal_is_ignored", sent_signal_is_ignored, 0);
+	run("bad_handlers_are_refused", bad_handlers_are_refused, 0);
+	run("other_signals_are_libcs", other_signals_are_libcs, 0);
+	run("handler_for_once_is_for_once", handler_for_once_is_for_once,
+	    SIGSEGV);
+	return failed;
+}
