@@ -1,23 +1,28 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Install what is missing to build and test (Debian 12); with the argument
-# "ci" also what the slower checks of .ci/run use.  Says and does nothing if
-# everything is there.
+# Install what is missing to build (Debian 12); with the argument "test" also
+# the programs that are run under the preload library, and with "ci" what the
+# slower checks of .ci/run use besides.  Says and does nothing if everything is
+# there.
 #
-# usage: scripts/deps.sh [ci]
+# usage: scripts/deps.sh [test|ci]
 set -eu
 
 packages='meson ninja-build gcc g++ pkg-config libc6-dev
     libcmocka-dev libnuma-dev libbsd-dev systemtap-sdt-dev'
+# Of Redis the tools only, which have the server in them: its own package would
+# start one.
+test_packages='git redis-tools sqlite3'
 ci_packages='clang libclang-rt-14-dev clang-format linux-kbuild-6.1 codespell
-    abigail-tools shellcheck git'
+    abigail-tools shellcheck'
 
 case "${1-}" in
 '') ;;
-ci) packages="$packages $ci_packages" ;;
+test) packages="$packages $test_packages" ;;
+ci) packages="$packages $test_packages $ci_packages" ;;
 *)
-    echo "usage: $0 [ci]" >&2
+    echo "usage: $0 [test|ci]" >&2
     exit 2
     ;;
 esac

@@ -8,7 +8,7 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-scripts/deps.sh
+scripts/deps.sh test
 if [ ! -f build/build.ninja ]; then
     meson setup build --buildtype=debugoptimized
 fi

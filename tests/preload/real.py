@@ -1,20 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """A program of the system says the same alone, with libgpusvm-preload.so, and
-with a runtime besides that takes an interest in all its memory.
+with a runtime besides that takes an interest in all its memory, by the best
+source that there is and by mprotect.
 
 usage: real.py SANITIZERS PRELOAD RUNTIME compileall|git|sqlite3|redis
 """
 import hashlib
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 
 SECONDS = 100
 PACKAGES = ('json', 'email', 'logging')
@@ -97,35 +100,69 @@ def sqlite3(folder, env):
                         env=env)
 
 
+# What the server has in the end does not depend on how its clients took turns.
+REDIS_STEPS = (
+    'PING', 'DEBUG POPULATE 20000 item 120', 'DEBUG DIGEST',
+    'SET key value', 'APPEND key s', 'INCRBY count 41', 'HSET map a 1 b 2',
+    'ZADD scores 3 three 1 one 2 two', 'ZRANGE scores 0 -1 WITHSCORES',
+    'EVAL ' + shlex.quote("""for i = 1, 3000 do
+        redis.call('HSET', 'h' .. i % 50, i, string.rep('x', i % 700))
+        if i % 3 == 0 then redis.call('DEL', 'item:' .. i) end
+    end
+    return redis.call('DBSIZE')""") + ' 0',
+    'DEBUG DIGEST', 'MEMORY PURGE',
+    # Forks, and reads what was written: the digest stays.
+    'DEBUG RELOAD', 'DEBUG DIGEST', 'BGREWRITEAOF', 'GET key', 'GET count',
+    'LLEN mylist', 'DBSIZE', 'FLUSHALL', 'DEBUG DIGEST', 'DBSIZE',
+)
+
+
+def redis_server(folder):
+    """The server under its own name: Debian's redis-tools has it as another."""
+    program = folder / 'redis-server'
+    program.symlink_to(shutil.which('redis-server') or
+                       shutil.which('redis-check-rdb'))
+    return str(program)
+
+
 def redis(folder, env):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = str(probe.getsockname()[1])
+    path = str(folder / 'socket')
     with subprocess.Popen(
-            ('redis-server', '--port', port, '--save', '', '--loglevel',
-             'warning'), cwd=folder, env=env, stdout=subprocess.PIPE,
+            (redis_server(folder), '--port', '0', '--unixsocket', path,
+             '--save', '', '--enable-debug-command', 'local'),
+            cwd=folder, env=env, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT) as server:
+        timer = threading.Timer(SECONDS, server.kill)
+        timer.start()
         try:
-            # Waits until the server answers, at most so long.
-            output = run('redis-cli', '-p', port, 'PING', cwd=folder, env=env)
-            run('redis-benchmark', '-p', port, '-q', '-n', '2000', '-t',
-                'set,get,lpush,lrange_100', cwd=folder, env=env)
-            # A fork of the server, and what it has afterwards.
-            for words in ('SET key value', 'BGSAVE', 'GET key', 'DBSIZE',
-                          'MEMORY PURGE'):
-                output += run('redis-cli', '-p', port, *words.split(),
+            said = b''
+            for line in server.stdout:
+                said += line
+                if b'ready to accept connections at' in line:
+                    break
+            else:
+                return b'no server: ' + said
+            done = run('redis-benchmark', '-s', path, '-q', '-n', '3000', '-t',
+                       'set,get,incr,lpush,lrange_100,mset', cwd=folder,
+                       env=env)
+            output = done.splitlines()[0] + b'\n'
+            for step in REDIS_STEPS:
+                output += run('redis-cli', '-s', path, *shlex.split(step),
                               cwd=folder, env=env)
-        finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(SECONDS)
-    return output + f'server {server.returncode}\n'.encode()
+            server.stdout.read()
+            return output + f'server {server.wait()}\n'.encode()
+        finally:
+            timer.cancel()
+            server.kill()
 
 
 PROGRAMS = {
     'compileall': (compileall, ()),
     'git': (git, ('git',)),
     'sqlite3': (sqlite3, ('sqlite3',)),
-    'redis': (redis, ('redis-server', 'redis-cli', 'redis-benchmark')),
+    'redis': (redis, ('redis-server|redis-check-rdb', 'redis-cli',
+                      'redis-benchmark')),
 }
 
 
@@ -135,26 +172,46 @@ def main():
         skip(f'built with the {sanitizers} sanitizer')
     function, needed = PROGRAMS[name]
     for program in needed:
-        if not shutil.which(program):
+        if not any(map(shutil.which, program.split('|'))):
             skip(f'{program} is missing')
 
     plain = {key: value for key, value in os.environ.items()
-             if key != 'LD_PRELOAD'}
+             if key not in ('LD_PRELOAD', 'GPUSVM_SOURCE')}
+    preloaded = {**plain, 'LD_PRELOAD': preload}
+    mirrored = {**plain, 'LD_PRELOAD': f'{preload}:{runtime}'}
     environments = (
-        ('alone', plain),
-        ('preloaded', {**plain, 'LD_PRELOAD': preload}),
-        ('mirrored', {**plain, 'LD_PRELOAD': f'{preload}:{runtime}',
-                      'RUNTIME_AUTO': '1'}),
+        ('alone', plain, None),
+        ('preloaded', preloaded, None),
+        # By whatever is to be had here.
+        ('mirrored', mirrored, ''),
+        ('mirrored by mprotect', {**mirrored, 'GPUSVM_SOURCE': 'mprotect'},
+         'mprotect'),
     )
     outputs = {}
-    for how, env in environments:
+    idle = []
+    for how, env, source in environments:
         # The same path each time: some write it into what they write.
         with tempfile.TemporaryDirectory(prefix='gpusvm-') as top:
             folder = pathlib.Path(top) / 'work'
             folder.mkdir()
+            mirrors = pathlib.Path(top) / 'mirrors'
+            mirrors.touch()
+            if source is not None:
+                env = {**env, 'RUNTIME_AUTO': str(mirrors)}
             outputs[how] = function(folder, env).replace(top.encode(), b'TOP')
-        print(f'{how}: {len(outputs[how])} bytes')
-    failed = b'status 0' not in outputs['alone']
+            lines = mirrors.read_text().splitlines()
+        print(f'{how}: {len(outputs[how])} bytes, {len(lines)} mirrors')
+        if source is not None and not any(line.startswith(source)
+                                          for line in lines):
+            idle.append(how)
+    failed = (b'status 0' not in outputs['alone'] or
+              re.search(rb'^(ERR|status [^0]|no server)', outputs['alone'],
+                        re.MULTILINE) is not None)
+    if failed:
+        print(f'alone it does not work: {outputs["alone"][-300:]!r}')
+    for how in idle:
+        failed = True
+        print(f'{how}: nothing was mirrored')
     for how, output in outputs.items():
         if output != outputs['alone']:
             failed = True

@@ -11,6 +11,7 @@
 #include <linux/list.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -223,8 +224,25 @@ static bool parse(char *line, unsigned long *start, unsigned long *end)
 	return !strncmp(rest, " rw-p", 5) && !strstr(rest, "[stack");
 }
 
+/* So that a test sees that it took place. */
+static void report(void)
+{
+	unsigned long features = gpusvm_mm_features(r.mm);
+	char line[64];
+	int fd, len;
+
+	len = snprintf(line, sizeof(line), "%s %s\n",
+		       features & GPUSVM_FEATURE_USERFAULTFD ? "userfaultfd"
+							     : "mprotect",
+		       program_invocation_short_name);
+	fd = open(getenv("RUNTIME_AUTO"), O_WRONLY | O_APPEND | O_CLOEXEC);
+	(void)!write(fd, line, (size_t)len);
+	close(fd);
+}
+
 static void watch_something(char *maps, unsigned int *seed)
 {
+	static bool reported;
 	unsigned int left = PAGES_PER_PASS;
 	char *line, *next;
 
@@ -238,8 +256,12 @@ static void watch_something(char *maps, unsigned int *seed)
 		if (!parse(line, &start, &end) || rand_r(seed) % 4)
 			continue;
 		/* It may be gone by now, or be nothing for a device. */
-		(void)!watch_page(start + (unsigned long)rand_r(seed) %
-						  ((end - start) / PS) * PS);
+		if (!watch_page(start + (unsigned long)rand_r(seed) %
+						((end - start) / PS) * PS) &&
+		    !reported) {
+			report();
+			reported = true;
+		}
 		left--;
 	}
 }

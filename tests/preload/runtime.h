@@ -5,7 +5,9 @@
  * records what its invalidate callback is told.
  *
  * With RUNTIME_AUTO in the environment it starts by itself and takes an
- * interest in whatever memory the program has, on a thread of its own.
+ * interest in whatever memory the program has, on a thread of its own.  The
+ * first time that it gets some it adds a line to the file that RUNTIME_AUTO
+ * names: the source and the program.
  */
 #ifndef TESTS_PRELOAD_RUNTIME_H
 #define TESTS_PRELOAD_RUNTIME_H
