@@ -304,7 +304,7 @@ struct mm_struct *gpusvm_change_begin_none(struct gpusvm_change *none)
 {
 	struct mm_struct *mm;
 
-	begin(none, MMU_NOTIFY_CLEAR, NULL, 0, false);
+	begin(none, MMU_NOTIFY_CLEAR, NULL, 0);
 	mm = gpusvm_mm_current();
 	return mm && gpusvm_mm_alive(mm) ? mm : NULL;
 }
@@ -340,10 +340,15 @@ void gpusvm_change_begin(struct gpusvm_change *change,
 			 size_t size)
 {
 	unsigned long mask;
+	int err, saved;
 
 	begin(change, event, addr, size);
-	if (event > MMU_NOTIFY_CLEAR || !guards(change) ||
-	    !gpusvm_populate(addr, size))
+	if (event > MMU_NOTIFY_CLEAR || !guards(change))
+		return;
+	saved = gpusvm_sys_save_error();
+	err = gpusvm_populate(addr, size);
+	gpusvm_sys_restore_error(saved);
+	if (!err)
 		return;
 	log_warning("change of %p: what could not come home waits for its end",
 		    addr);
