@@ -13,7 +13,7 @@ ALLOWED = re.compile(
     r'(gpusvm_|GPUSVM_|drm_gpusvm(_|$)|__drm_gpusvm_|drm_pagemap'
     r'|DRM_INTERCONNECT_|drm_interconnect_)')
 # Named by pointer only: a program may complete them as it likes, or libc does.
-OPAQUE = {'device', 'drm_device', 'mm_struct', 'page', 'sigaction'}
+OPAQUE = {'device', 'drm_device', 'iovec', 'mm_struct', 'page', 'sigaction'}
 
 SCOPES = ('RecordDecl', 'CXXRecordDecl', 'EnumDecl')
 
