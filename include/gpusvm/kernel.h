@@ -49,7 +49,7 @@ typedef __u64 dma_addr_t;
  * @member: Name of the member
  */
 #define gpusvm_container_of(ptr, type, member) \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /**
  * gpusvm_err_ptr() - Put a negative errno in a pointer
@@ -234,7 +234,7 @@ GPUSVM_API void gpusvm_up_write(struct rw_semaphore *sem);
 
 /**
  * struct completion - One-shot event that threads can wait for
- * @done: Non-zero once it has happened; changed atomically, with a futex
+ * @done: Library-private: whether it has happened, and is waited for
  */
 struct completion {
 	unsigned int done;
@@ -358,12 +358,10 @@ struct mmu_interval_notifier {
  * Context: May sleep.  Not from a callback.
  * Return: 0; -EOVERFLOW if the interval is empty or wraps.
  */
-GPUSVM_API int
-gpusvm_mmu_interval_notifier_insert(struct mmu_interval_notifier *notifier,
-				    struct mm_struct *mm, unsigned long start,
-				    unsigned long length,
-				    const struct mmu_interval_notifier_ops *ops)
-	GPUSVM_MUST_CHECK;
+GPUSVM_API int gpusvm_mmu_interval_notifier_insert(
+	struct mmu_interval_notifier *notifier, struct mm_struct *mm,
+	unsigned long start, unsigned long length,
+	const struct mmu_interval_notifier_ops *ops) GPUSVM_MUST_CHECK;
 
 /**
  * gpusvm_mmu_interval_notifier_remove() - End a subscription

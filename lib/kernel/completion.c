@@ -8,29 +8,40 @@
 
 #include "sys.h"
 
+/* What done holds: whoever waits says so, and only then must be woken. */
+enum {
+	PENDING,
+	WAITED_FOR,
+	DONE,
+};
+
 void gpusvm_init_completion(struct completion *x)
 {
-	__atomic_store_n(&x->done, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&x->done, PENDING, __ATOMIC_RELAXED);
 }
 
 void gpusvm_complete_all(struct completion *x)
 {
-	/* Pairs with gpusvm_completion_done(). */
-	__atomic_store_n(&x->done, 1, __ATOMIC_RELEASE);
 	/*
-	 * A waiter that saw the store may have freed @x: this uses only the
-	 * address, and whoever waits there by now checks its own condition.
+	 * Pairs with gpusvm_completion_done().  A waiter that sees it may free
+	 * @x: the rest uses only the address, and whoever waits there by then
+	 * checks its own condition.
 	 */
-	gpusvm_sys_futex_wake(&x->done, INT_MAX);
+	if (__atomic_exchange_n(&x->done, DONE, __ATOMIC_ACQ_REL) == WAITED_FOR)
+		gpusvm_sys_futex_wake(&x->done, INT_MAX);
 }
 
 bool gpusvm_completion_done(struct completion *x)
 {
-	return __atomic_load_n(&x->done, __ATOMIC_ACQUIRE) != 0;
+	return __atomic_load_n(&x->done, __ATOMIC_ACQUIRE) == DONE;
 }
 
 void gpusvm_wait_for_completion(struct completion *x)
 {
+	unsigned int pending = PENDING;
+
+	__atomic_compare_exchange_n(&x->done, &pending, WAITED_FOR, false,
+				    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	while (!gpusvm_completion_done(x))
-		gpusvm_sys_futex_wait(&x->done, 0, NULL);
+		gpusvm_sys_futex_wait(&x->done, WAITED_FOR, NULL);
 }
