@@ -98,7 +98,7 @@ static struct drm_gpusvm_zdd *find_zdd(struct eviction *evict,
 		range->end = max(range->end, page->vaddr + PAGE_SIZE);
 	}
 	if (zdd)
-		gpusvm_zdd_get(zdd);
+		gpusvm_zdd_get(zdd, 1);
 	pthread_mutex_unlock(&evict->mm->pt_lock);
 	return zdd;
 }
@@ -129,7 +129,7 @@ static long bring_home(struct eviction *evict)
 	gpusvm_zdd_lock(zdd);
 	n = gpusvm_zdd_bring_home(zdd, &range);
 	gpusvm_zdd_unlock(zdd);
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_put(zdd, 1);
 	return n;
 }
 
@@ -207,14 +207,14 @@ int drm_gpusvm_evict_to_ram(struct drm_gpusvm_devmem *devmem_allocation)
 	return err;
 }
 
-static void page_get(void *zone_device_data)
+static void page_get(void *zone_device_data, unsigned long n)
 {
-	gpusvm_zdd_get(zone_device_data);
+	gpusvm_zdd_get(zone_device_data, n);
 }
 
-static void page_put(void *zone_device_data)
+static void page_put(void *zone_device_data, unsigned long n)
 {
-	gpusvm_zdd_put(zone_device_data);
+	gpusvm_zdd_put(zone_device_data, n);
 }
 
 static int page_read(void *zone_device_data, struct page **pages,

@@ -58,24 +58,13 @@ static int take_device_pages(struct drm_gpusvm_zdd *zdd,
 			     struct drm_gpusvm_devmem *devmem)
 {
 	struct migration *m = &zdd->migration;
-	unsigned long i;
 	int err;
 
 	err = zdd->ops->populate_devmem_pfn(devmem, m->npages, zdd->pfn);
 	if (err)
 		return err;
 	err = gpusvm_pfns_to_pages(zdd->pfn, m->pages, m->npages);
-	if (err)
-		return err;
-	for (i = 0; i < m->npages; i++) {
-		err = gpusvm_page_init(m->pages[i], zdd);
-		if (err)
-			break;
-	}
-	if (err)
-		while (i--)
-			gpusvm_page_put(m->pages[i]);
-	return err;
+	return err ? err : gpusvm_pages_init(m->pages, m->npages, zdd);
 }
 
 static int copy(struct drm_gpusvm_zdd *zdd)
@@ -159,7 +148,7 @@ int drm_gpusvm_migrate_to_devmem(struct drm_gpusvm *gpusvm,
 		gpusvm_notify_end(&event);
 	}
 	gpusvm_zdd_unlock(zdd);
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_put(zdd, 1);
 	probe3(to_devmem_end, event.start, event.end, err);
 	return err;
 }

@@ -74,6 +74,9 @@ static void unmap_entries(struct drm_gpusvm_range *range,
 {
 	unsigned long i, j;
 
+	if (gpusvm_dma_is_direct(range_dev(range)) &&
+	    !(dpagemap && dpagemap->ops->device_unmap))
+		return;
 	for (i = 0, j = 0; i < npages; i += 1ul << entries[j++].order)
 		unmap_entry(range, dpagemap, entries[j]);
 }

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <gpusvm/gpusvm.h>
-#include <linux/kref.h>
 
 #include "alloc.h"
 #include "compiler.h"
@@ -26,7 +25,7 @@ struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
 
 	if (!zdd)
 		return NULL;
-	kref_init(&zdd->refcount);
+	zdd->refcount = 1;
 	zdd->ops = devmem->ops;
 	zdd->dev = devmem->dev;
 	zdd->owner = owner;
@@ -44,15 +43,13 @@ struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
 	return zdd;
 }
 
-void gpusvm_zdd_get(struct drm_gpusvm_zdd *zdd)
+void gpusvm_zdd_get(struct drm_gpusvm_zdd *zdd, unsigned long n)
 {
-	kref_get(&zdd->refcount);
+	__atomic_fetch_add(&zdd->refcount, n, __ATOMIC_RELAXED);
 }
 
-static void zdd_destroy(struct kref *refcount)
+static void zdd_destroy(struct drm_gpusvm_zdd *zdd)
 {
-	struct drm_gpusvm_zdd *zdd =
-		gpusvm_container_of(refcount, struct drm_gpusvm_zdd, refcount);
 	struct drm_gpusvm_devmem *devmem = zdd->devmem;
 	const struct drm_gpusvm_devmem_ops *ops = zdd->ops;
 
@@ -68,9 +65,10 @@ static void zdd_destroy(struct kref *refcount)
 		ops->devmem_release(devmem);
 }
 
-void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd)
+void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd, unsigned long n)
 {
-	kref_put(&zdd->refcount, zdd_destroy);
+	if (__atomic_sub_fetch(&zdd->refcount, n, __ATOMIC_ACQ_REL) == 0)
+		zdd_destroy(zdd);
 }
 
 void gpusvm_zdd_lock(struct drm_gpusvm_zdd *zdd)
@@ -106,6 +104,8 @@ void gpusvm_zdd_dma_unmap(struct drm_gpusvm_zdd *zdd,
 {
 	unsigned long i;
 
+	if (gpusvm_dma_is_direct(zdd->dev))
+		return;
 	for (i = 0; i < zdd->migration.npages; i++) {
 		if (zdd->addr[i])
 			gpusvm_dma_unmap(zdd->dev, zdd->addr[i], PAGE_SIZE,
@@ -120,6 +120,11 @@ int gpusvm_zdd_dma_map(struct drm_gpusvm_zdd *zdd, enum dma_data_direction dir)
 	unsigned long i;
 	int err = 0;
 
+	if (gpusvm_dma_is_direct(zdd->dev)) {
+		for (i = 0; i < m->npages; i++)
+			zdd->addr[i] = m->ram[i];
+		return 0;
+	}
 	for (i = 0; i < m->npages; i++)
 		zdd->addr[i] = 0;
 	for (i = 0; i < m->npages && !err; i++) {

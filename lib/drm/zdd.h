@@ -17,7 +17,7 @@
 
 /**
  * struct drm_gpusvm_zdd - Device pages of one migration
- * @refcount: References
+ * @refcount: References; atomic
  * @devmem: The driver's allocation; NULL until its migration has succeeded
  * @ops: The driver's callbacks
  * @dev: Device that copies
@@ -30,7 +30,7 @@
  * @pfn: Room for the driver's page frame numbers
  */
 struct drm_gpusvm_zdd {
-	struct kref refcount;
+	unsigned long refcount;
 	struct drm_gpusvm_devmem *devmem;
 	const struct drm_gpusvm_devmem_ops *ops;
 	struct device *dev;
@@ -47,8 +47,9 @@ struct drm_gpusvm_zdd {
 struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
 					 struct drm_gpusvm_devmem *devmem,
 					 void *owner, unsigned long npages);
-void gpusvm_zdd_get(struct drm_gpusvm_zdd *zdd);
-void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd);
+/* Take and drop @n references. */
+void gpusvm_zdd_get(struct drm_gpusvm_zdd *zdd, unsigned long n);
+void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd, unsigned long n);
 
 void gpusvm_zdd_lock(struct drm_gpusvm_zdd *zdd);
 

@@ -134,29 +134,43 @@ static int wait_for_migration(struct mm_struct *mm, unsigned long deadline_ns)
 									: 0;
 }
 
-/*
- * The device page at @page's place: take it, wait for it or bring it home; the
- * lock is held and released.  Returns 1 if it was taken.
- */
-static int fault_in_device(const struct fault_in *fault, struct page *page)
+/* Pages from @start on that are the device's own; how many, with pt_lock. */
+static unsigned long note_device(const struct fault_in *fault,
+				 unsigned long start, unsigned long end)
 {
+	unsigned long *pfns =
+		fault->pfns + ((start - fault->start) >> PAGE_SHIFT);
+	unsigned long addr, n = 0;
+	struct page *page;
+
+	for (addr = start; fault->owner && addr < end; addr += PAGE_SIZE) {
+		page = gpusvm_devpt_get(&fault->mm->pt, addr);
+		if (!page || page->migration ||
+		    page->pgmap->owner != fault->owner)
+			break;
+		pfns[n++] = (unsigned long)page;
+	}
+	return n;
+}
+
+/*
+ * Device pages from @start on: take them, wait for the first one or bring it
+ * home; the lock is held and released.  Returns how many were taken.
+ */
+static long fault_in_device(const struct fault_in *fault, struct page *page,
+			    unsigned long start, unsigned long end)
+{
+	unsigned long n = note_device(fault, start, end);
 	struct mm_struct *mm = fault->mm;
-	unsigned long addr = page->vaddr;
-	bool foreign = !fault->owner || page->pgmap->owner != fault->owner;
+	bool moving = !n && page->migration;
 	int err = 0;
 
-	if (page->migration) {
+	if (moving)
 		err = wait_for_migration(mm, fault->deadline_ns);
-		foreign = false; /* for now: it is looked at again */
-	} else if (!foreign) {
-		fault->pfns[(addr - fault->start) >> PAGE_SHIFT] =
-			(unsigned long)page;
-		err = 1;
-	}
 	pthread_mutex_unlock(&mm->pt_lock);
-	if (foreign)
-		err = gpusvm_mm_bring_home(mm, addr, 0, fault->deadline_ns);
-	return err;
+	if (!n && !moving)
+		err = gpusvm_mm_bring_home(mm, start, 0, fault->deadline_ns);
+	return err ? err : (long)n;
 }
 
 static bool has_time(const struct fault_in *fault)
@@ -174,26 +188,26 @@ static int fault_in_part(const struct fault_in *fault, unsigned long start,
 	struct mm_struct *mm = fault->mm;
 	unsigned long device;
 	struct page *page;
-	int err;
+	long done;
 
 	while (start < end) {
 		pthread_mutex_lock(&mm->pt_lock);
 		page = gpusvm_devpt_next(&mm->pt, start, end);
 		device = page ? page->vaddr : end;
 		if (device == start) {
-			err = fault_in_device(fault, page);
-			if (err == 1)
-				start += PAGE_SIZE;
+			done = fault_in_device(fault, page, start, end);
+			start += done > 0 ? (unsigned long)done << PAGE_SHIFT
+					  : 0;
 		} else {
 			pthread_mutex_unlock(&mm->pt_lock);
-			err = fault_in_system(fault, start, device);
-			if (!err)
+			done = fault_in_system(fault, start, device);
+			if (!done)
 				start = device;
-			else if (err == -EAGAIN)
-				err = has_time(fault) ? 0 : -EBUSY;
+			else if (done == -EAGAIN)
+				done = has_time(fault) ? 0 : -EBUSY;
 		}
-		if (err < 0)
-			return err;
+		if (done < 0)
+			return (int)done;
 	}
 	return 0;
 }

@@ -134,7 +134,7 @@ static bool next_batch(struct mm_struct *mm, unsigned long *addr, int child_fd,
 		}
 		if (!batch->n) {
 			batch->data = page->zone_device_data;
-			page->pgmap->ops->get(batch->data);
+			page->pgmap->ops->get(batch->data, 1);
 		}
 		batch->pages[batch->n] = page;
 		batch->vaddr[batch->n++] = page->vaddr;
@@ -162,7 +162,7 @@ static void copy_batch(struct mm_struct *mm, struct batch *batch, int child_fd)
 		source->ops->child_copy(source, child_fd, batch->vaddr[i],
 					mm->fork_buffer + (i << PAGE_SHIFT),
 					PAGE_SIZE);
-	ops->put(batch->data);
+	ops->put(batch->data, 1);
 }
 
 void gpusvm_fork_serve_child(struct mm_struct *mm, int child_fd)

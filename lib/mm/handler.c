@@ -249,7 +249,7 @@ static void serve_device(struct mm_struct *mm, struct job *job)
 		gpusvm_mm_wake_all(mm);
 		break;
 	}
-	job->ops->put(job->zone_device_data);
+	job->ops->put(job->zone_device_data, 1);
 }
 
 static void do_job(struct mm_struct *mm, struct job *job)
@@ -293,7 +293,7 @@ static int look_up(struct mm_struct *mm, struct job *job)
 	} else if (!page->migration) {
 		job->ops = page->pgmap->ops;
 		job->zone_device_data = page->zone_device_data;
-		job->ops->get(job->zone_device_data);
+		job->ops->get(job->zone_device_data, 1);
 		result = 1;
 	} else if (page->migration->copying &&
 		   page->migration->tid == fault->tid) {
@@ -331,7 +331,7 @@ static void serve_fault(struct mm_struct *mm, const struct source_event *fault)
 		gpusvm_handler_settle(mm, attempt++);
 	if (!result || push_job(mm->handler, &job))
 		return;
-	job.ops->put(job.zone_device_data);
+	job.ops->put(job.zone_device_data, 1);
 	retry_at(mm->handler, gpusvm_sys_now_ns() + FULL_RETRY_NS);
 }
 

@@ -25,7 +25,7 @@ find_page(struct mm_struct *mm, unsigned long addr, void **zone_device_data)
 	if (page) {
 		ops = page->pgmap->ops;
 		*zone_device_data = page->zone_device_data;
-		ops->get(*zone_device_data);
+		ops->get(*zone_device_data, 1);
 	}
 	pthread_mutex_unlock(&mm->pt_lock);
 	return ops;
@@ -57,7 +57,7 @@ int gpusvm_mm_bring_home(struct mm_struct *mm, unsigned long addr,
 		if (!ops)
 			return 0;
 		result = ops->migrate_to_ram(&vmf);
-		ops->put(vmf.zone_device_data);
+		ops->put(vmf.zone_device_data, 1);
 		if (result == VM_FAULT_DONE)
 			continue;
 		gpusvm_mm_wake_all(mm);

@@ -144,31 +144,50 @@ int gpusvm_isolate_move(struct migration *m)
 	return 0;
 }
 
-/* Note where the data of pages from @first on is, given their states. */
-static void note_data(struct migration *m, unsigned long first,
-		      const unsigned char *state, unsigned long n)
+static bool has_data(unsigned char state)
 {
+	return state && !(state & PAGE_IS_PFNZERO);
+}
+
+/*
+ * Note where the data of the @n pages from @first on is, which all have the
+ * same state.
+ */
+static void note_data(struct migration *m, unsigned long first, unsigned long n,
+		      unsigned char state)
+{
+	unsigned long addr = m->run->addr + (first << PAGE_SHIFT);
 	unsigned long i;
 
-	for (i = 0; i < n; i++)
-		m->ram[first + i] =
-			state[i] && !(state[i] & PAGE_IS_PFNZERO)
-				? m->run->addr + ((first + i) << PAGE_SHIFT)
-				: 0;
+	for (i = first; i < first + n; i++, addr += PAGE_SIZE)
+		m->ram[i] = has_data(state) ? addr : 0;
+}
+
+/* How many of @n states are as the first one. */
+static unsigned long same_state(const unsigned char *state, unsigned long n)
+{
+	unsigned long i = 1;
+
+	while (i < n && state[i] == state[0])
+		i++;
+	return i;
 }
 
 void gpusvm_isolate_moved(struct migration *m)
 {
 	unsigned char state[SCAN_BATCH];
-	unsigned long i, first, n;
+	unsigned long i, first, n, same;
 
 	for (first = 0; first < m->npages; first += n) {
 		n = min(m->npages - first, SCAN_BATCH);
 		gpusvm_scan_pages(m->mm, m->run->addr + (first << PAGE_SHIFT),
 				  n, state);
-		note_data(m, first, state, n);
-		for (i = 0; i < n; i++)
-			gpusvm_staging_set_filled(m->run, first + i, state[i]);
+		for (i = 0; i < n; i += same) {
+			same = same_state(state + i, n - i);
+			note_data(m, first + i, same, state[i]);
+			gpusvm_staging_set_filled(m->run, first + i, same,
+						  state[i]);
+		}
 	}
 }
 
@@ -256,7 +275,7 @@ static void set_copying(struct migration *m, bool on)
 int gpusvm_isolate_copy(struct migration *m)
 {
 	unsigned char state[SCAN_BATCH];
-	unsigned long first, n;
+	unsigned long i, first, n, same;
 	int err;
 
 	err = gpusvm_staging_get_filled(m->mm, &m->run, m->npages);
@@ -268,7 +287,10 @@ int gpusvm_isolate_copy(struct migration *m)
 					n, state);
 		if (err)
 			break;
-		note_data(m, first, state, n);
+		for (i = 0; i < n; i += same) {
+			same = same_state(state + i, n - i);
+			note_data(m, first + i, same, state[i]);
+		}
 	}
 	if (!err) {
 		set_copying(m, true);

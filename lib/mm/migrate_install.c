@@ -56,35 +56,59 @@ static unsigned long expected(struct migration *m, unsigned long to,
 	return min(n, (piece.end - to) >> PAGE_SHIFT);
 }
 
-/* The pages have left the run if they were moved, and stay if copied. */
+/*
+ * The pages, adjacent in the run, have left it if they were moved, and stay if
+ * copied.
+ */
 static void mark_installed(struct migration *m, unsigned long i,
 			   unsigned long n, bool moved)
 {
-	unsigned long index, end = i + n;
+	unsigned long index = (m->ram[i] - m->run->addr) >> PAGE_SHIFT;
+	unsigned long end = i + n;
 
-	for (; i < end; i++) {
-		index = (m->ram[i] - m->run->addr) >> PAGE_SHIFT;
-		if (moved)
-			gpusvm_staging_set_filled(m->run, index, false);
+	if (moved)
+		gpusvm_staging_set_filled(m->run, index, n, false);
+	for (; i < end; i++)
 		m->ram[i] = 0;
-	}
 }
 
-/* Take the entries of @n pages out of the table, and drop the pages. */
-static void drop_pages(struct migration *m, unsigned long i, unsigned long n)
+/* Done with pages whose entries are out of the table. */
+static void let_go(struct migration *m, unsigned long i, unsigned long n)
 {
-	unsigned long j, end = i + n;
+	unsigned long end = i + n;
+
+	if (m->keep_pages)
+		return;
+	gpusvm_pages_put(&m->pages[i], n);
+	for (; i < end; i++)
+		m->pages[i] = NULL;
+}
+
+/* Take the entries of @n pages, which begin at @to, out, and drop the pages. */
+static void drop_pages(struct migration *m, unsigned long i, unsigned long n,
+		       unsigned long to)
+{
+	unsigned long j;
 
 	pthread_mutex_lock(&m->mm->pt_lock);
-	for (j = i; j < end; j++) {
-		gpusvm_devpt_clear(&m->mm->pt, m->pages[j]->vaddr);
+	gpusvm_devpt_clear_run(&m->mm->pt, to, n);
+	for (j = i; j < i + n; j++)
 		m->pages[j]->migration = NULL;
-	}
 	pthread_mutex_unlock(&m->mm->pt_lock);
-	for (; i < end && !m->keep_pages; i++) {
-		gpusvm_page_put(m->pages[i]);
-		m->pages[i] = NULL;
-	}
+	let_go(m, i, n);
+}
+
+/* The same for one, wherever it stands by now. */
+static void drop_page(struct migration *m, unsigned long i)
+{
+	struct page *page = m->pages[i];
+
+	pthread_mutex_lock(&m->mm->pt_lock);
+	if (page->vaddr)
+		gpusvm_devpt_clear(&m->mm->pt, page->vaddr);
+	page->migration = NULL;
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	let_go(m, i, 1);
 }
 
 /*
@@ -196,7 +220,7 @@ static bool overcome(struct migration *m, unsigned long i, unsigned long to,
 				  "to (error %ld)",
 				  to, -err);
 			m->ram[i] = 0;
-			drop_pages(m, i, 1);
+			drop_page(m, i);
 			return true;
 		}
 	}
@@ -251,7 +275,7 @@ long gpusvm_migrate_install(struct migration *m)
 		n = min(run_length(m, i, &to), obstacle.limit);
 		done = n ? install_run(m, i, n, to) : 0;
 		if (done > 0)
-			drop_pages(m, i, (unsigned long)done);
+			drop_pages(m, i, (unsigned long)done, to);
 		gpusvm_up_read(&mm->event_lock);
 
 		if (!n) {

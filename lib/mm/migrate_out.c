@@ -48,14 +48,14 @@ static int check_entries(const struct migration *m)
 
 	if (gpusvm_change_overlaps(m->mm, m->start, end_of(m)))
 		return -EAGAIN;
+	if (!gpusvm_devpt_next(&m->mm->pt, m->start, end_of(m)))
+		return 0;
 	for (addr = m->start; addr < end_of(m); addr += PAGE_SIZE) {
 		page = gpusvm_devpt_get(&m->mm->pt, addr);
 		if (page && page->migration)
 			return -EAGAIN;
 		n += page != NULL;
 	}
-	if (!n)
-		return 0;
 	return n == m->npages ? -EFAULT : -EBUSY;
 }
 
@@ -83,11 +83,11 @@ static int set_entries(struct migration *m)
 
 	pthread_mutex_lock(&mm->pt_lock);
 	err = check_entries(m);
-	for (i = 0; i < m->npages && !err; i++) {
+	for (i = 0; i < m->npages && !err; i++)
 		m->pages[i]->migration = m;
-		err = gpusvm_devpt_set(&mm->pt, m->start + (i << PAGE_SHIFT),
-				       m->pages[i]);
-	}
+	if (!err)
+		err = gpusvm_devpt_set_run(&mm->pt, m->start, m->pages,
+					   m->npages);
 	pthread_mutex_unlock(&mm->pt_lock);
 	if (err)
 		clear_entries(m);
@@ -295,7 +295,6 @@ static bool is_needed(const struct migration *m)
 
 int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
 {
-	unsigned long i;
 	int err;
 
 	m->start = start;
@@ -307,8 +306,7 @@ int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
 	if (!err)
 		return 0;
 	gpusvm_migrate_end(m);
-	for (i = 0; i < m->npages; i++)
-		gpusvm_page_put(m->pages[i]);
+	gpusvm_pages_put(m->pages, m->npages);
 	return err;
 }
 

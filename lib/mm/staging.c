@@ -213,41 +213,59 @@ static struct staging_run *take_filled(struct staging *staging,
 	return other;
 }
 
-static bool is_filled(const struct staging_run *run, unsigned long index)
+/* The first page from @index on that is (not) @filled; or @end. */
+static unsigned long find_page(const struct staging_run *run,
+			       unsigned long index, unsigned long end,
+			       bool filled)
 {
-	return run->filled[index / 64] & (1ul << (index % 64));
+	unsigned long word;
+
+	while (index < end) {
+		word = run->filled[index / 64];
+		word = (filled ? word : ~word) >> (index % 64);
+		if (word)
+			return min(index + (unsigned long)__builtin_ctzl(word),
+				   end);
+		index = ALIGN_DOWN(index, 64ul) + 64;
+	}
+	return end;
 }
 
 void gpusvm_staging_set_filled(struct staging_run *run, unsigned long index,
-			       bool filled)
+			       unsigned long n, bool filled)
 {
-	if (filled == is_filled(run, index))
-		return;
-	run->filled[index / 64] ^= 1ul << (index % 64);
-	if (filled)
-		run->nfilled++;
-	else
-		run->nfilled--;
+	unsigned long *word, mask, count;
+
+	for (; n; n -= count, index += count) {
+		count = min(n, 64 - index % 64);
+		mask = (~0ul >> (64 - count)) << (index % 64);
+		word = &run->filled[index / 64];
+		run->nfilled -=
+			(unsigned long)__builtin_popcountl(*word & mask);
+		if (filled) {
+			*word |= mask;
+			run->nfilled += count;
+		} else {
+			*word &= ~mask;
+		}
+	}
 }
 
 /* Fill the absent pages from @index on, at most to @npages; how many. */
 static long fill_gap(struct mm_struct *mm, struct staging_run *run,
 		     unsigned long index, unsigned long npages)
 {
-	unsigned long i, end = index;
+	unsigned long end = find_page(run, index, npages, true);
 	long done;
 
-	while (end < npages && !is_filled(run, end))
-		end++;
 	done = mm->source->ops->fill(mm->source,
 				     run->addr + (index << PAGE_SHIFT),
 				     (end - index) << PAGE_SHIFT);
 	if (done < 0)
 		return done;
-	end = index + ((unsigned long)done >> PAGE_SHIFT);
-	for (i = index; i < end; i++)
-		gpusvm_staging_set_filled(run, i, true);
-	return (long)(end - index);
+	done >>= PAGE_SHIFT;
+	gpusvm_staging_set_filled(run, index, (unsigned long)done, true);
+	return done;
 }
 
 int gpusvm_staging_get_filled(struct mm_struct *mm, struct staging_run **owner,
@@ -255,18 +273,14 @@ int gpusvm_staging_get_filled(struct mm_struct *mm, struct staging_run **owner,
 {
 	struct staging *staging = &mm->staging;
 	struct staging_run *run;
-	unsigned long i = 0;
+	unsigned long i;
 	long done;
 
 	pthread_mutex_lock(&staging->lock);
 	run = take_filled(staging, owner);
 	pthread_mutex_unlock(&staging->lock);
 
-	while (i < npages) {
-		if (is_filled(run, i)) {
-			i++;
-			continue;
-		}
+	while ((i = find_page(run, 0, npages, false)) < npages) {
 		done = fill_gap(mm, run, i, npages);
 		if (done < 0 && done != -EAGAIN) {
 			gpusvm_staging_put(mm, run);

@@ -92,8 +92,8 @@ int gpusvm_staging_get_filled(struct mm_struct *mm, struct staging_run **owner,
 			      unsigned long npages);
 void gpusvm_staging_put(struct mm_struct *mm, struct staging_run *run);
 
-/* Record that page @index came or went, in a run that is in use. */
+/* Record that @n pages from @index on came or went, in a run that is in use. */
 void gpusvm_staging_set_filled(struct staging_run *run, unsigned long index,
-			       bool filled);
+			       unsigned long n, bool filled);
 
 #endif /* GPUSVM_MM_STAGING_H */

@@ -68,6 +68,11 @@ struct device *gpusvm_drm_to_dev(const struct drm_device *drm)
 	return drm ? drm->dev : NULL;
 }
 
+bool gpusvm_dma_is_direct(const struct device *dev)
+{
+	return !dev || !dev->opts.dma_ops;
+}
+
 int gpusvm_dma_map(struct device *dev, unsigned long addr, size_t size,
 		   enum dma_data_direction dir, dma_addr_t *dma_addr)
 {

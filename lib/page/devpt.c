@@ -70,11 +70,56 @@ int gpusvm_devpt_set(struct devpt *pt, unsigned long addr, struct page *page)
 	return 0;
 }
 
+/* How many entries from @addr on, at most @n, its leaf has. */
+static unsigned long in_leaf(unsigned long addr, unsigned long n)
+{
+	return min(n, LEAF_ENTRIES - leaf_index(addr));
+}
+
+int gpusvm_devpt_set_run(struct devpt *pt, unsigned long addr,
+			 struct page **pages, unsigned long n)
+{
+	struct devpt_leaf *leaf;
+	unsigned long i, count;
+	struct page **entry;
+
+	for (; n; n -= count, pages += count) {
+		leaf = first_leaf(pt, addr, addr);
+		if (!leaf)
+			leaf = leaf_create(pt, addr);
+		if (!leaf)
+			return -ENOMEM;
+		count = in_leaf(addr, n);
+		entry = &leaf->page[leaf_index(addr)];
+		for (i = 0; i < count; i++, addr += PAGE_SIZE) {
+			entry[i] = pages[i];
+			pages[i]->vaddr = addr;
+		}
+		leaf->used += count;
+		WRITE_ONCE(pt->npages, pt->npages + count);
+	}
+	return 0;
+}
+
 struct page *gpusvm_devpt_get(struct devpt *pt, unsigned long addr)
 {
 	struct devpt_leaf *leaf = first_leaf(pt, addr, addr);
 
 	return leaf ? leaf->page[leaf_index(addr)] : NULL;
+}
+
+/* @n entries of a leaf have gone. */
+static void leaf_drop(struct devpt *pt, struct devpt_leaf *leaf,
+		      unsigned long n)
+{
+	WRITE_ONCE(pt->npages, pt->npages - n);
+	leaf->used -= n;
+	if (leaf->used)
+		return;
+	if (pt->last == leaf)
+		pt->last = NULL;
+	gpusvm_itree_remove(&pt->leaves, &leaf->node);
+	gpusvm_free(leaf);
 }
 
 struct page *gpusvm_devpt_clear(struct devpt *pt, unsigned long addr)
@@ -87,14 +132,27 @@ struct page *gpusvm_devpt_clear(struct devpt *pt, unsigned long addr)
 		return NULL;
 	leaf->page[leaf_index(addr)] = NULL;
 	page->vaddr = 0;
-	WRITE_ONCE(pt->npages, pt->npages - 1);
-	if (!--leaf->used) {
-		if (pt->last == leaf)
-			pt->last = NULL;
-		gpusvm_itree_remove(&pt->leaves, &leaf->node);
-		gpusvm_free(leaf);
-	}
+	leaf_drop(pt, leaf, 1);
 	return page;
+}
+
+void gpusvm_devpt_clear_run(struct devpt *pt, unsigned long addr,
+			    unsigned long n)
+{
+	struct devpt_leaf *leaf;
+	unsigned long i, count;
+	struct page **entry;
+
+	for (; n; n -= count, addr += count << PAGE_SHIFT) {
+		leaf = first_leaf(pt, addr, addr);
+		count = in_leaf(addr, n);
+		entry = &leaf->page[leaf_index(addr)];
+		for (i = 0; i < count; i++) {
+			entry[i]->vaddr = 0;
+			entry[i] = NULL;
+		}
+		leaf_drop(pt, leaf, count);
+	}
 }
 
 struct page *gpusvm_devpt_next(struct devpt *pt, unsigned long start,

@@ -32,11 +32,22 @@ struct devpt {
  */
 int gpusvm_devpt_set(struct devpt *pt, unsigned long addr, struct page *page);
 
+/*
+ * The same for @n pages side by side from @addr on, where nothing stands.
+ * -ENOMEM, with what was put there still there.
+ */
+int gpusvm_devpt_set_run(struct devpt *pt, unsigned long addr,
+			 struct page **pages, unsigned long n);
+
 /* The page at @addr, or NULL. */
 struct page *gpusvm_devpt_get(struct devpt *pt, unsigned long addr);
 
 /* Take the page at @addr out, if there is one, and return it. */
 struct page *gpusvm_devpt_clear(struct devpt *pt, unsigned long addr);
+
+/* Take the @n pages that stand side by side from @addr on out. */
+void gpusvm_devpt_clear_run(struct devpt *pt, unsigned long addr,
+			    unsigned long n);
 
 /* The first page in [start, end), or NULL; its vaddr tells where. */
 struct page *gpusvm_devpt_next(struct devpt *pt, unsigned long start,

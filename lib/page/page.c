@@ -2,25 +2,8 @@
 /* Device pages: references, numbers and addresses. */
 #include "page.h"
 
-#include <errno.h>
-
 #include "compiler.h"
 #include "page_size.h"
-
-int gpusvm_page_init(struct page *page, void *zone_device_data)
-{
-	int free = 0;
-
-	if (!__atomic_compare_exchange_n(&page->refcount, &free, 1, false,
-					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return -EBUSY;
-	page->zone_device_data = zone_device_data;
-	page->vaddr = 0;
-	page->migration = NULL;
-	page->removed = false;
-	page->pgmap->ops->get(zone_device_data);
-	return 0;
-}
 
 void gpusvm_page_get(struct page *page)
 {
@@ -28,16 +11,25 @@ void gpusvm_page_get(struct page *page)
 }
 
 /*
- * At 0 the next allocation may take the page at once: what is needed to
- * drop its allocation is read while the reference still holds it.
+ * At 0 the next allocation may take a page at once: what is needed to drop its
+ * allocation is read while the reference still holds it.
  */
+void gpusvm_pages_put(struct page **pages, unsigned long n)
+{
+	const struct dev_pagemap_ops *ops = pages[0]->pgmap->ops;
+	void *zone_device_data = pages[0]->zone_device_data;
+	unsigned long i, freed = 0;
+
+	for (i = 0; i < n; i++)
+		freed += __atomic_fetch_sub(&pages[i]->refcount, 1,
+					    __ATOMIC_ACQ_REL) == 1;
+	if (freed)
+		ops->put(zone_device_data, freed);
+}
+
 void gpusvm_page_put(struct page *page)
 {
-	const struct dev_pagemap_ops *ops = page->pgmap->ops;
-	void *zone_device_data = page->zone_device_data;
-
-	if (__atomic_fetch_sub(&page->refcount, 1, __ATOMIC_ACQ_REL) == 1)
-		ops->put(zone_device_data);
+	gpusvm_pages_put(&page, 1);
 }
 
 static unsigned long page_index(const struct page *page)

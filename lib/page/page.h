@@ -76,8 +76,8 @@ struct vm_fault {
 
 /**
  * struct dev_pagemap_ops - What the owner of device pages does
- * @get: Take a reference to an allocation; must not sleep
- * @put: Drop one
+ * @get: Take @n references to an allocation; must not sleep
+ * @put: Drop @n
  * @migrate_to_ram: Bring the page at the address, and what belongs to it, home.
  *	Unless it returns VM_FAULT_DONE, CPU faults that met it at work may
  *	still wait: the caller has to wake them all, then or at retry_ns
@@ -85,18 +85,27 @@ struct vm_fault {
  *	them where they are (for a forked child); 0 or -errno
  */
 struct dev_pagemap_ops {
-	void (*get)(void *zone_device_data);
-	void (*put)(void *zone_device_data);
+	void (*get)(void *zone_device_data, unsigned long n);
+	void (*put)(void *zone_device_data, unsigned long n);
 	enum vm_fault_result (*migrate_to_ram)(struct vm_fault *vmf);
 	int (*read_pages)(void *zone_device_data, struct page **pages,
 			  dma_addr_t *addr, unsigned long npages);
 };
 
 /*
- * Start to use a free page: one reference to it, and one to its allocation.
- * -EBUSY if it is in use.
+ * Start to use @n free pages: one reference to each, and one of each to their
+ * allocation.  -EBUSY, with none of them taken, if one is in use.
  */
-int gpusvm_page_init(struct page *page, void *zone_device_data);
+int gpusvm_pages_init(struct page **pages, unsigned long n,
+		      void *zone_device_data);
+
+static inline int gpusvm_page_init(struct page *page, void *zone_device_data)
+{
+	return gpusvm_pages_init(&page, 1, zone_device_data);
+}
+
+/* gpusvm_page_put() for @n pages of one allocation. */
+void gpusvm_pages_put(struct page **pages, unsigned long n);
 
 static inline int gpusvm_page_refs(const struct page *page)
 {

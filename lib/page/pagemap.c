@@ -118,25 +118,40 @@ int gpusvm_pagemap_remove(struct dev_pagemap *pgmap)
 	return 0;
 }
 
-static struct page *find_page(unsigned long pfn)
+static unsigned long first_pfn(const struct dev_pagemap *pgmap)
+{
+	return pgmap->range.start >> PAGE_SHIFT;
+}
+
+static bool has_pfn(const struct dev_pagemap *pgmap, unsigned long pfn)
+{
+	return pfn >= first_pfn(pgmap) &&
+	       pfn - first_pfn(pgmap) < pagemap_npages(pgmap);
+}
+
+static struct page *page_of(const struct dev_pagemap *pgmap, unsigned long pfn)
+{
+	return &pgmap->pages[pfn - first_pfn(pgmap)];
+}
+
+static struct dev_pagemap *find_pagemap(unsigned long pfn)
 {
 	struct dev_pagemap *pgmap;
-	unsigned long first;
 
-	for (pgmap = pagemaps; pgmap; pgmap = pgmap->next) {
-		first = pgmap->range.start >> PAGE_SHIFT;
-		if (pfn >= first && pfn - first < pagemap_npages(pgmap))
-			return &pgmap->pages[pfn - first];
-	}
-	return NULL;
+	for (pgmap = pagemaps; pgmap; pgmap = pgmap->next)
+		if (has_pfn(pgmap, pfn))
+			break;
+	return pgmap;
 }
 
 struct page *gpusvm_pfn_to_page(unsigned long pfn)
 {
+	struct dev_pagemap *pgmap;
 	struct page *page;
 
 	pthread_mutex_lock(&lock);
-	page = find_page(pfn);
+	pgmap = find_pagemap(pfn);
+	page = pgmap ? page_of(pgmap, pfn) : NULL;
 	pthread_mutex_unlock(&lock);
 	return page;
 }
@@ -144,14 +159,54 @@ struct page *gpusvm_pfn_to_page(unsigned long pfn)
 int gpusvm_pfns_to_pages(const unsigned long *pfn, struct page **pages,
 			 unsigned long npages)
 {
+	struct dev_pagemap *pgmap = NULL;
 	unsigned long i;
 
 	pthread_mutex_lock(&lock);
 	for (i = 0; i < npages; i++) {
-		pages[i] = find_page(pfn[i]);
-		if (!pages[i])
+		if (!pgmap || !has_pfn(pgmap, pfn[i]))
+			pgmap = find_pagemap(pfn[i]);
+		if (!pgmap)
 			break;
+		pages[i] = page_of(pgmap, pfn[i]);
 	}
 	pthread_mutex_unlock(&lock);
 	return i == npages ? 0 : -EINVAL;
+}
+
+static void set_refs(struct page *page, int refs)
+{
+	__atomic_store_n(&page->refcount, refs, __ATOMIC_RELAXED);
+}
+
+/*
+ * Pages are let go of without the lock but taken with it only, so a store is as
+ * good as a compare-and-swap, which costs more than all the rest.
+ */
+int gpusvm_pages_init(struct page **pages, unsigned long n,
+		      void *zone_device_data)
+{
+	struct page *page;
+	unsigned long i;
+	bool busy;
+
+	pthread_mutex_lock(&lock);
+	for (i = 0; i < n; i++) {
+		page = pages[i];
+		if (gpusvm_page_refs(page))
+			break;
+		set_refs(page, 1);
+		page->zone_device_data = zone_device_data;
+		page->vaddr = 0;
+		page->migration = NULL;
+		page->removed = false;
+	}
+	busy = i < n;
+	while (busy && i--)
+		set_refs(pages[i], 0);
+	pthread_mutex_unlock(&lock);
+	if (busy)
+		return -EBUSY;
+	pages[0]->pgmap->ops->get(zone_device_data, n);
+	return 0;
 }

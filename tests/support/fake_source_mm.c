@@ -140,20 +140,20 @@ bool fake_source_destroy(struct fake_source *fake)
 
 /* ---- Device memory ---- */
 
-static void owner_get(void *zone_device_data)
+static void owner_get(void *zone_device_data, unsigned long n)
 {
 	struct fake_owner *owner = zone_device_data;
 
-	__atomic_fetch_add(&owner->refs, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&owner->refs, (int)n, __ATOMIC_RELAXED);
 }
 
-static void owner_put(void *zone_device_data)
+static void owner_put(void *zone_device_data, unsigned long n)
 {
 	struct fake_owner *owner = zone_device_data;
 
 	if (owner->put)
 		owner->put();
-	__atomic_fetch_sub(&owner->refs, 1, __ATOMIC_ACQ_REL);
+	__atomic_fetch_sub(&owner->refs, (int)n, __ATOMIC_ACQ_REL);
 }
 
 static enum vm_fault_result owner_fault(struct vm_fault *vmf)

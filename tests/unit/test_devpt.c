@@ -126,7 +126,58 @@ static void next_stops_at_both_ends(void **state)
 	assert_null(gpusvm_devpt_next(&pt, addr, addr));
 }
 
+static void set_run_without_memory_leaves_what_is_there(void **state)
+{
+	unsigned long addr = addr_of(0), i;
+	struct page *run[NSLOTS];
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(run); i++)
+		run[i] = &pages[i];
+	assert_int_equal(gpusvm_devpt_set(&pt, addr, run[0]), 0);
+	no_memory = true;
+	assert_int_equal(gpusvm_devpt_set_run(&pt, addr + PAGE_SIZE, run + 1,
+					      NSLOTS - 1),
+			 -ENOMEM);
+	assert_in_range(pt.npages, 2, NSLOTS - 1);
+	for (i = 0; i < pt.npages; i++)
+		assert_ptr_equal(gpusvm_devpt_get(&pt,
+						  addr + (i << PAGE_SHIFT)),
+				 run[i]);
+	assert_int_equal(run[i]->vaddr, 0);
+}
+
 /* ---- At random ---- */
+
+/* As many as stand side by side from @slot on, and are set or not. */
+static unsigned long run_length(unsigned long slot, unsigned long most,
+				bool set)
+{
+	unsigned long n = 0;
+
+	for (; n < most && slot < NSLOTS && !model[slot] != set; slot += 3)
+		n++;
+	return n;
+}
+
+static void step_run(uint64_t *random)
+{
+	unsigned long slot = unit_random_below(random, NSLOTS);
+	unsigned long most = unit_random_below(random, NSLOTS / 3);
+	bool set = unit_random_below(random, 2);
+	unsigned long i, n = run_length(slot, most, !set);
+	struct page *run[NSLOTS];
+
+	for (i = 0; i < n; i++)
+		run[i] = &pages[slot + 3 * i];
+	if (set)
+		assert_int_equal(
+			gpusvm_devpt_set_run(&pt, addr_of(slot), run, n), 0);
+	else
+		gpusvm_devpt_clear_run(&pt, addr_of(slot), n);
+	for (i = 0; i < n; i++)
+		model[slot + 3 * i] = set ? run[i] : NULL;
+}
 
 static void step(uint64_t *random)
 {
@@ -200,6 +251,7 @@ static void random_changes_agree_with_the_model(void **state)
 	(void)state;
 	for (i = 0; i < 3000; i++) {
 		step(&random);
+		step_run(&random);
 		if (i % 50 == 0) {
 			check_all();
 			check_walk(&random);
@@ -218,6 +270,7 @@ int main(void)
 		devpt_test(set_where_a_page_is_returns_eexist),
 		devpt_test(set_without_memory_returns_enomem),
 		devpt_test(next_stops_at_both_ends),
+		devpt_test(set_run_without_memory_leaves_what_is_there),
 		devpt_test(random_changes_agree_with_the_model),
 	};
 

@@ -17,16 +17,16 @@
 static int refs;
 static void *last_put;
 
-static void get(void *zone_device_data)
+static void get(void *zone_device_data, unsigned long n)
 {
 	(void)zone_device_data;
-	__atomic_add_fetch(&refs, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&refs, (int)n, __ATOMIC_RELAXED);
 }
 
-static void put(void *zone_device_data)
+static void put(void *zone_device_data, unsigned long n)
 {
 	__atomic_store_n(&last_put, zone_device_data, __ATOMIC_RELAXED);
-	__atomic_sub_fetch(&refs, 1, __ATOMIC_RELAXED);
+	__atomic_sub_fetch(&refs, (int)n, __ATOMIC_RELAXED);
 }
 
 static const struct dev_pagemap_ops ops = { .get = get, .put = put };
@@ -106,6 +106,57 @@ static void put_of_held_page_keeps_it(void **state)
 	assert_int_equal(refs, 0);
 }
 
+static void list_pages(struct page **pages)
+{
+	unsigned long i;
+
+	for (i = 0; i < NPAGES; i++)
+		pages[i] = pgmap.pages + i;
+}
+
+static void init_of_many_takes_all_or_none(void **state)
+{
+	struct page *pages[NPAGES];
+	int data, other;
+	unsigned long i;
+
+	(void)state;
+	list_pages(pages);
+	assert_int_equal(gpusvm_page_init(pages[5], &data), 0);
+	assert_int_equal(gpusvm_pages_init(pages, NPAGES, &other), -EBUSY);
+	for (i = 0; i < NPAGES; i++)
+		assert_int_equal(gpusvm_page_refs(pages[i]), i == 5);
+	assert_ptr_equal(pages[5]->zone_device_data, &data);
+	assert_int_equal(refs, 1);
+	gpusvm_page_put(pages[5]);
+
+	pages[3] = pages[0]; /* nobody can have a page twice */
+	assert_int_equal(gpusvm_pages_init(pages, NPAGES, &other), -EBUSY);
+	assert_int_equal(refs, 0);
+	pages[3] = pgmap.pages + 3;
+	assert_int_equal(gpusvm_pages_init(pages, NPAGES, &other), 0);
+	assert_int_equal(refs, NPAGES);
+	gpusvm_pages_put(pages, NPAGES);
+}
+
+static void put_of_many_keeps_those_that_are_held(void **state)
+{
+	struct page *pages[NPAGES];
+	unsigned long i;
+	int data;
+
+	(void)state;
+	list_pages(pages);
+	assert_int_equal(gpusvm_pages_init(pages, NPAGES, &data), 0);
+	gpusvm_page_get(pages[2]);
+	gpusvm_pages_put(pages, NPAGES);
+	for (i = 0; i < NPAGES; i++)
+		assert_int_equal(gpusvm_page_refs(pages[i]), i == 2);
+	assert_int_equal(refs, 1);
+	gpusvm_page_put(pages[2]);
+	assert_int_equal(refs, 0);
+}
+
 static void number_and_address_follow_the_pagemap(void **state)
 {
 	unsigned long i;
@@ -168,6 +219,8 @@ int main(void)
 		page_test(init_of_free_page_takes_references),
 		page_test(init_of_used_page_returns_ebusy),
 		page_test(put_of_held_page_keeps_it),
+		page_test(init_of_many_takes_all_or_none),
+		page_test(put_of_many_keeps_those_that_are_held),
 		page_test(number_and_address_follow_the_pagemap),
 		page_test(init_in_parallel_has_one_winner),
 	};

@@ -42,8 +42,9 @@ void *__wrap_gpusvm_alloc_array(size_t n, size_t size)
 	return fails_now() ? NULL : __real_gpusvm_alloc_array(n, size);
 }
 
-static void nothing(void *zone_device_data)
+static void nothing(void *zone_device_data, unsigned long n)
 {
+	(void)n;
 	(void)zone_device_data;
 }
 

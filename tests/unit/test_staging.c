@@ -108,11 +108,8 @@ static void get_filled(struct staging_run **owner, unsigned long n)
 /* As a migration home does it: the first @n pages leave the run. */
 static void move_away(struct staging_run *run, unsigned long n)
 {
-	unsigned long i;
-
 	madvise(page_of(run, 0), n << PAGE_SHIFT, MADV_DONTNEED);
-	for (i = 0; i < n; i++)
-		gpusvm_staging_set_filled(run, i, false);
+	gpusvm_staging_set_filled(run, 0, n, false);
 }
 
 /* ---- Runs ---- */
@@ -274,7 +271,7 @@ static void get_filled_fills_only_gaps(void **state)
 	create(&owner, 16);
 	for (i = 0; i < ARRAY_SIZE(kept); i++) {
 		fake_fill(page_of(owner, kept[i]), 1, (unsigned int)i);
-		gpusvm_staging_set_filled(owner, kept[i], true);
+		gpusvm_staging_set_filled(owner, kept[i], 1, true);
 	}
 	gpusvm_staging_put(mm, owner);
 	get_filled(&owner, 10);
@@ -450,13 +447,36 @@ static void set_filled_twice_counts_once(void **state)
 
 	(void)state;
 	create(&owner, 130);
-	gpusvm_staging_set_filled(owner, 129, true);
-	gpusvm_staging_set_filled(owner, 129, true);
-	gpusvm_staging_set_filled(owner, 0, false);
+	gpusvm_staging_set_filled(owner, 129, 1, true);
+	gpusvm_staging_set_filled(owner, 129, 1, true);
+	gpusvm_staging_set_filled(owner, 0, 1, false);
 	assert_int_equal(owner->nfilled, 1);
 	assert_int_equal(owner->filled[2], 1ul << 1);
-	gpusvm_staging_set_filled(owner, 129, false);
+	gpusvm_staging_set_filled(owner, 129, 1, false);
 	assert_int_equal(owner->nfilled, 0);
+	destroy(&owner);
+}
+
+/* Across two borders of words; what was there is not counted twice. */
+static void set_filled_marks_a_run(void **state)
+{
+	struct staging_run *owner;
+
+	(void)state;
+	create(&owner, 200);
+	gpusvm_staging_set_filled(owner, 70, 3, true);
+	gpusvm_staging_set_filled(owner, 60, 100, true);
+	assert_int_equal(owner->nfilled, 100);
+	assert_int_equal(owner->filled[0], 0xful << 60);
+	assert_int_equal(owner->filled[1], ~0ul);
+	assert_int_equal(owner->filled[2], (1ul << 32) - 1);
+	gpusvm_staging_set_filled(owner, 0, 64, false);
+	gpusvm_staging_set_filled(owner, 100, 70, false);
+	assert_int_equal(owner->nfilled, 36);
+	assert_int_equal(owner->filled[0], 0);
+	assert_int_equal(owner->filled[1], (1ul << 36) - 1);
+	assert_int_equal(owner->filled[2], 0);
+	gpusvm_staging_set_filled(owner, 64, 36, false);
 	destroy(&owner);
 }
 
@@ -545,6 +565,7 @@ int main(void)
 		staging_test(get_empty_gives_pages_back),
 		staging_test(put_beyond_limit_gives_pages_back),
 		staging_test(set_filled_twice_counts_once),
+		staging_test(set_filled_marks_a_run),
 		staging_test(random_use_keeps_the_books),
 	};
 

@@ -33,7 +33,7 @@ static void create_without_memory_returns_null(void **state)
 
 	(void)state;
 	/* A second staging run of this size is cut from the same piece. */
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_put(zdd, 1);
 	blocks = gpusvm_alloc_live();
 	for (n = 1; n < 20; n++) {
 		fail_alloc = n;
@@ -45,7 +45,7 @@ static void create_without_memory_returns_null(void **state)
 	}
 	fail_alloc = 0;
 	assert_true(n > 4);
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_put(zdd, 1);
 }
 
 static void last_put_detaches_then_releases(void **state)
@@ -54,11 +54,11 @@ static void last_put_detaches_then_releases(void **state)
 
 	(void)state;
 	zdd->devmem = &alloc.devmem;
-	gpusvm_zdd_get(zdd);
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_get(zdd, 1);
+	gpusvm_zdd_put(zdd, 1);
 	assert_int_equal(releases, 0);
 	assert_false(gpusvm_completion_done(&alloc.devmem.detached));
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_put(zdd, 1);
 	assert_int_equal(releases, 1);
 	assert_true(gpusvm_completion_done(&alloc.devmem.detached));
 }
@@ -66,7 +66,7 @@ static void last_put_detaches_then_releases(void **state)
 static void put_without_allocation_releases_nothing(void **state)
 {
 	(void)state;
-	gpusvm_zdd_put(create());
+	gpusvm_zdd_put(create(), 1);
 	assert_int_equal(releases, 0);
 	assert_false(gpusvm_completion_done(&alloc.devmem.detached));
 }
@@ -81,7 +81,7 @@ static void put_without_release_callback_detaches(void **state)
 	alloc.devmem.ops = &ops;
 	zdd = create();
 	zdd->devmem = &alloc.devmem;
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_put(zdd, 1);
 	assert_true(gpusvm_completion_done(&alloc.devmem.detached));
 }
 
@@ -102,7 +102,7 @@ static void dma_map_maps_what_has_an_address(void **state)
 	assert_int_equal(unmaps, N / 2);
 	for (i = 0; i < N; i++)
 		assert_int_equal(zdd->addr[i], 0);
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_put(zdd, 1);
 }
 
 static void dma_map_that_fails_unmaps_what_it_mapped(void **state)
@@ -124,7 +124,7 @@ static void dma_map_that_fails_unmaps_what_it_mapped(void **state)
 		for (i = 0; i < N; i++)
 			assert_int_equal(zdd->addr[i], 0);
 	}
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_put(zdd, 1);
 }
 
 /* ---- CPU faults ---- */
@@ -147,14 +147,14 @@ static void fault_brings_all_home(void **state)
 	struct vm_fault vmf;
 
 	(void)state;
-	gpusvm_zdd_get(zdd);
+	gpusvm_zdd_get(zdd, 1);
 	assert_int_equal(fault(&vmf, 5, 0), VM_FAULT_DONE);
 	assert_true(vram_is_free());
 	assert_true(fake_matches(window(0), N, 1));
 	assert_int_equal(copies_to_ram, 1);
 	assert_int_equal(maps, unmaps);
 	assert_int_equal(releases, 0);
-	gpusvm_zdd_put(zdd);
+	gpusvm_zdd_put(zdd, 1);
 	assert_int_equal(releases, 1);
 }
 
@@ -183,10 +183,10 @@ static void fault_in_timeslice_waits_for_its_end(void **state)
 	assert_int_equal(vmf.retry_ns,
 			 alloc.devmem.timeslice_expiration * 1000 * 1000);
 	assert_int_equal(copies_to_ram, 0);
-	gpusvm_zdd_get(vmf.zone_device_data);
+	gpusvm_zdd_get(vmf.zone_device_data, 1);
 	assert_int_equal(fault(&vmf, 0, GPUSVM_FAULT_NO_TIMESLICE),
 			 VM_FAULT_DONE);
-	gpusvm_zdd_put(vmf.zone_device_data);
+	gpusvm_zdd_put(vmf.zone_device_data, 1);
 	assert_true(vram_is_free());
 }
 
@@ -207,9 +207,9 @@ static void fault_in_endless_timeslice_is_retried_much_later(void **state)
 	for (i = 0; i < ARRAY_SIZE(timeslices); i++) {
 		assert_int_equal(migrate_for(range, &alloc, timeslices[i]), 0);
 		zdd = vram.pages[0].zone_device_data;
-		gpusvm_zdd_get(zdd);
+		gpusvm_zdd_get(zdd, 1);
 		result = fault(&vmf, 0, 0);
-		gpusvm_zdd_put(zdd);
+		gpusvm_zdd_put(zdd, 1);
 		assert_int_equal(result, VM_FAULT_TIMESLICE);
 		assert_in_range(vmf.retry_ns, gpusvm_sys_now_ns() + day_ns,
 				LONG_MAX);
@@ -239,9 +239,9 @@ static void fault_with_failing_copy_is_a_sigbus(void **state)
 	assert_true(fake_matches((void *)vram.range.start, N, 1));
 	assert_int_equal(mm->notifiers.active, 0);
 	/* It may work the next time. */
-	gpusvm_zdd_get(vmf.zone_device_data);
+	gpusvm_zdd_get(vmf.zone_device_data, 1);
 	assert_int_equal(fault(&vmf, 0, 0), VM_FAULT_DONE);
-	gpusvm_zdd_put(vmf.zone_device_data);
+	gpusvm_zdd_put(vmf.zone_device_data, 1);
 	assert_true(fake_matches(window(0), N, 1));
 }
 
