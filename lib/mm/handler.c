@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 
 #include "alloc.h"
@@ -18,6 +17,7 @@
 #include "page_size.h"
 #include "probe.h"
 #include "sys.h"
+#include "thread_start.h"
 
 /* Room for a driver's callbacks. */
 #define STACK_SIZE (1ul << 20)
@@ -413,31 +413,6 @@ static void *handler_main(void *arg)
 	return NULL;
 }
 
-static int thread_start(struct mm_struct *mm, unsigned int i)
-{
-	struct handler *handler = mm->handler;
-	sigset_t all, old;
-	pthread_attr_t attr;
-	int err;
-
-	handler->stacks[i] = gpusvm_alloc_pages(STACK_SIZE, PAGE_SIZE);
-	if (!handler->stacks[i])
-		return -ENOMEM;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pthread_attr_init(&attr);
-	pthread_attr_setstack(&attr, handler->stacks[i], STACK_SIZE);
-	err = pthread_create(&handler->threads[i], &attr, handler_main, mm);
-	pthread_attr_destroy(&attr);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (err) {
-		gpusvm_free_pages(handler->stacks[i], STACK_SIZE);
-		return -EAGAIN;
-	}
-	pthread_setname_np(handler->threads[i], "gpusvm-handler");
-	return 0;
-}
-
 struct handler *gpusvm_handler_create(void)
 {
 	struct handler *handler = gpusvm_alloc(sizeof(*handler));
@@ -463,7 +438,9 @@ int gpusvm_handler_start(struct mm_struct *mm)
 	/* Two for jobs and one to read, at least. */
 	n = min(max(gpusvm_sys_ncpus(), 2u) + 1, (unsigned int)HANDLER_MAX);
 	for (i = 0; i < n; i++) {
-		err = thread_start(mm, i);
+		err = gpusvm_thread_start(&handler->threads[i],
+					  &handler->stacks[i], STACK_SIZE,
+					  handler_main, mm, "gpusvm-handler");
 		if (err) {
 			gpusvm_handler_stop(mm);
 			return err;
