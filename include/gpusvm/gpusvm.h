@@ -70,6 +70,9 @@ enum gpusvm_source {
  *	drm_gpusvm_range_evict().  At least 2 MiB with the source mprotect, which
  *	would split mappings
  * @source: What tells of CPU faults and of changes
+ * @handlers: Threads that serve CPU faults, at most, besides a sleeping one or
+ *	two for when they are all held up; 0 for one on each CPU that the
+ *	calling thread may run on, and no more than 8
  *
  * Zeroed members mean the default.
  */
@@ -80,6 +83,7 @@ struct gpusvm_mm_opts {
 	unsigned int watchdog_ms;
 	size_t cpu_fault_bytes;
 	enum gpusvm_source source;
+	unsigned int handlers;
 };
 
 /* What gpusvm_mm_features() tells. */

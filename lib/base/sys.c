@@ -371,15 +371,21 @@ int gpusvm_sys_futex_wake(unsigned int *word, int count)
 			  NULL, 0);
 }
 
-unsigned int gpusvm_sys_ncpus(void)
+unsigned int gpusvm_sys_cpus(unsigned int *cpus, unsigned int most)
 {
-	unsigned long mask[1024 / 64] = { 0 };
+	unsigned long mask[8192 / 64] = { 0 };
 	unsigned int i, n = 0;
 
+	/* Nobody can be refused to see its own; more CPUs than this can be. */
 	if (call3(SYS_sched_getaffinity, 0, sizeof(mask), mask) < 0)
-		return 1;
-	for (i = 0; i < sizeof(mask) / sizeof(mask[0]); i++)
-		n += (unsigned int)__builtin_popcountl(mask[i]);
+		mask[0] = 1;
+	for (i = 0; i < sizeof(mask) * 8; i++) {
+		if (!(mask[i / 64] & (1ul << (i % 64))))
+			continue;
+		if (n < most)
+			cpus[n] = i;
+		n++;
+	}
 	return n;
 }
 

@@ -117,8 +117,8 @@ void gpusvm_sys_yield(void);
 /* Signal @sig to a thread of the process; with 0 it only tells if there is one */
 int gpusvm_sys_tgkill(pid_t pid, pid_t tid, int sig);
 int gpusvm_sys_membarrier(int cmd);
-/* CPUs that this process may run on. */
-unsigned int gpusvm_sys_ncpus(void);
+/* CPUs that this thread may run on: how many, and at most @most of them. */
+unsigned int gpusvm_sys_cpus(unsigned int *cpus, unsigned int most);
 /* Sleep for @ns nanoseconds, less if a signal comes. */
 void gpusvm_sys_nanosleep(long ns);
 /* CLOCK_MONOTONIC in nanoseconds. */

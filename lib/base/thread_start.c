@@ -3,6 +3,7 @@
 #include "thread_start.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 
 #include "alloc.h"
@@ -31,4 +32,17 @@ int gpusvm_thread_start(pthread_t *thread, void **stack, size_t size,
 	}
 	pthread_setname_np(*thread, name);
 	return 0;
+}
+
+void gpusvm_thread_pin(pthread_t thread, unsigned int cpu)
+{
+	cpu_set_t *set = CPU_ALLOC(cpu + 1);
+	size_t size = CPU_ALLOC_SIZE(cpu + 1);
+
+	if (!set)
+		return;
+	CPU_ZERO_S(size, set);
+	CPU_SET_S(cpu, size, set);
+	pthread_setaffinity_np(thread, size, set);
+	CPU_FREE(set);
 }

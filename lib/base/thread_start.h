@@ -15,4 +15,7 @@
 int gpusvm_thread_start(pthread_t *thread, void **stack, size_t size,
 			void *(*fn)(void *arg), void *arg, const char *name);
 
+/* Run a thread on one CPU only, if that can be. */
+void gpusvm_thread_pin(pthread_t thread, unsigned int cpu);
+
 #endif /* GPUSVM_BASE_THREAD_START_H */

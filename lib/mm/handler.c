@@ -9,6 +9,7 @@
 
 #include "alloc.h"
 #include "compiler.h"
+#include "cpu_fault.h"
 #include "events.h"
 #include "log.h"
 #include "migration.h"
@@ -35,11 +36,22 @@ static bool push_job(struct handler *handler, const struct job *job)
 	return pushed;
 }
 
-static void wake_handlers(struct handler *handler)
+static void signal_fd(int fd)
 {
 	unsigned long one = 1;
 
-	gpusvm_sys_write(handler->wake_fd, &one, sizeof(one));
+	gpusvm_sys_write(fd, &one, sizeof(one));
+}
+
+static void wake_handlers(struct handler *handler)
+{
+	signal_fd(handler->wake_fd);
+}
+
+/* Whether nobody reads who is not a spare; with the lock. */
+static bool needs_spare(const struct handler *handler)
+{
+	return handler->working >= handler->nreaders;
 }
 
 /*
@@ -48,7 +60,7 @@ static void wake_handlers(struct handler *handler)
  */
 static bool take_job(struct handler *handler, struct job *job)
 {
-	bool taken, more;
+	bool taken, more, alone = false;
 
 	pthread_mutex_lock(&handler->lock);
 	taken = handler->njobs && handler->working + 1 < handler->nthreads;
@@ -57,11 +69,16 @@ static bool take_job(struct handler *handler, struct job *job)
 		handler->first = (handler->first + 1) % HANDLER_JOBS;
 		handler->njobs--;
 		handler->working++;
+		alone = handler->spare_sleeps && needs_spare(handler);
 	}
 	more = taken && handler->njobs;
+	if (alone)
+		handler->spare_sleeps = false;
 	pthread_mutex_unlock(&handler->lock);
 	if (more)
 		wake_handlers(handler);
+	if (alone)
+		signal_fd(handler->spare_fd);
 	return taken;
 }
 
@@ -126,20 +143,21 @@ static void apply_event(struct mm_struct *mm, const struct source_event *event,
 /*
  * Read one batch and apply its events to the table before anybody else can
  * read the next ones, so in their order; faults that a read returns ahead of
- * older events find the events applied.  The faults are left in @events, their
- * number is returned; *@any says whether there was anything.
+ * older events find the events applied.  *@nfaults faults are left in @events.
+ * Returns how much there was.
  */
 static int read_batch(struct mm_struct *mm, struct source_event *events,
-		      bool *any)
+		      int *nfaults)
 {
-	int i, n, nfaults = 0, njobs = 0;
 	struct job jobs[SOURCE_BATCH];
+	int i, n, njobs = 0;
 
+	*nfaults = 0;
 	gpusvm_down_write(&mm->event_lock);
 	n = mm->source->ops->read(mm->source, events);
 	for (i = 0; i < n; i++) {
 		if (events[i].type == SOURCE_FAULT)
-			events[nfaults++] = events[i];
+			events[(*nfaults)++] = events[i];
 		else
 			apply_event(mm, &events[i], &jobs[njobs++]);
 	}
@@ -150,48 +168,13 @@ static int read_batch(struct mm_struct *mm, struct source_event *events,
 		if (!push_job(mm->handler, &jobs[i]))
 			gpusvm_handler_finish(mm, &jobs[i].applied,
 					      jobs[i].epoch);
-	*any = n > 0;
-	return nfaults;
-}
-
-/* Let a thread that waits for a page touch it again. */
-static void wake_page(struct mm_struct *mm, unsigned long addr)
-{
-	mm->source->ops->wake(mm->source, addr, addr + PAGE_SIZE);
-}
-
-/*
- * An absent page that is not on a device: memory that came home and was dropped
- * since, or was never touched beside some that is on a device.
- */
-static int serve_absent(struct mm_struct *mm, const struct source_event *fault)
-{
-	int err;
-
-	err = mm->source->ops->zero(mm->source, fault->start, fault->write);
-	if (err == -EAGAIN)
-		return err;
-	if (err)
-		wake_page(mm, fault->start);
-	else
-		gpusvm_mm_count(&mm->stats.zero_faults, 1);
-	return 0;
-}
-
-/* A write to a page that is present: what protected it is over, or soon is. */
-static int serve_protected(struct mm_struct *mm,
-			   const struct source_event *fault)
-{
-	return mm->source->ops->protect(mm->source, fault->start,
-					fault->start + PAGE_SIZE,
-					false) == -EAGAIN
-		       ? -EAGAIN
-		       : 0;
+	return n;
 }
 
 /* The earlier of both; 0 stands for never. */
-static void retry_at(struct handler *handler, unsigned long ns)
+void gpusvm_handler_retry_at(struct mm_struct *mm, unsigned long ns)
 {
+	struct handler *handler = mm->handler;
 	unsigned long old = READ_ONCE(handler->retry_ns);
 
 	while ((!old || ns < old) &&
@@ -200,62 +183,10 @@ static void retry_at(struct handler *handler, unsigned long ns)
 		;
 }
 
-static enum fault_wait why_it_waits(enum vm_fault_result result,
-				    const struct vm_fault *vmf)
-{
-	if (result == VM_FAULT_TIMESLICE)
-		return WAIT_TIMESLICE;
-	return vmf->holder ? WAIT_MIGRATION : WAIT_PAGE;
-}
-
-static void serve_device(struct mm_struct *mm, struct job *job)
-{
-	enum vm_fault_result result;
-	struct vm_fault vmf = {
-		.mm = mm,
-		.address = job->fault.start,
-		.zone_device_data = job->zone_device_data,
-	};
-
-	result = job->ops->migrate_to_ram(&vmf);
-	switch (result) {
-	case VM_FAULT_DONE:
-		wake_page(mm, vmf.address);
-		gpusvm_watchdog_served(mm, vmf.start, vmf.end);
-		gpusvm_mm_count(&mm->stats.cpu_faults, 1);
-		break;
-	case VM_FAULT_RETRY:
-	case VM_FAULT_TIMESLICE:
-		if (vmf.retry_ns)
-			retry_at(mm->handler, vmf.retry_ns);
-		if (!gpusvm_watchdog_waits(mm, job->fault.tid, vmf.address,
-					   why_it_waits(result, &vmf),
-					   vmf.holder))
-			gpusvm_sys_send_sigbus(job->fault.tid, vmf.address);
-		break;
-	case VM_FAULT_SIGBUS:
-		/*
-		 * The data stays on the device, and the next access tries
-		 * again; this one ends as the kernel's would.  One in a system
-		 * call tries on until the copy works or the process is
-		 * killed: signals do not end it.
-		 */
-		if (READ_ONCE(mm->handler->failed_at) != vmf.address)
-			log_error("CPU fault at %#lx: it cannot come home, "
-				  "SIGBUS for thread %d",
-				  vmf.address, (int)job->fault.tid);
-		WRITE_ONCE(mm->handler->failed_at, vmf.address);
-		gpusvm_sys_send_sigbus(job->fault.tid, vmf.address);
-		gpusvm_mm_wake_all(mm);
-		break;
-	}
-	job->ops->put(job->zone_device_data, 1);
-}
-
 static void do_job(struct mm_struct *mm, struct job *job)
 {
 	if (job->ops)
-		serve_device(mm, job);
+		gpusvm_cpu_fault_migrate(mm, job);
 	else
 		gpusvm_handler_finish(mm, &job->applied, job->epoch);
 }
@@ -270,53 +201,6 @@ static void do_jobs(struct mm_struct *mm)
 	}
 }
 
-/*
- * Find out what stands at the address.  What is decided under these locks is
- * overtaken neither by an event nor by a migration to the device, which enters
- * its pages under pt_lock.  1 if a device page does: @job is to be done; 0 if
- * the fault is served; -EAGAIN if the source must settle first.
- */
-static int look_up(struct mm_struct *mm, struct job *job)
-{
-	const struct source_event *fault = &job->fault;
-	struct page *page;
-	bool moving = false;
-	pid_t mover = 0;
-	int result = 0;
-
-	gpusvm_down_read(&mm->event_lock);
-	pthread_mutex_lock(&mm->pt_lock);
-	page = gpusvm_devpt_get(&mm->pt, fault->start);
-	if (!page) {
-		result = fault->protect ? serve_protected(mm, fault)
-					: serve_absent(mm, fault);
-	} else if (!page->migration) {
-		job->ops = page->pgmap->ops;
-		job->zone_device_data = page->zone_device_data;
-		job->ops->get(job->zone_device_data, 1);
-		result = 1;
-	} else if (page->migration->copying &&
-		   page->migration->tid == fault->tid) {
-		/*
-		 * It found a page that is not there any more; an event that
-		 * nobody has read yet tells why.  It will give up.
-		 */
-		page->migration->disturbed = true;
-		result = serve_absent(mm, fault);
-	} else {
-		/* Who migrates it wakes the thread afterwards. */
-		moving = true;
-		if (page->migration->to_device)
-			mover = page->migration->tid;
-	}
-	pthread_mutex_unlock(&mm->pt_lock);
-	gpusvm_up_read(&mm->event_lock);
-	if (moving && !gpusvm_watchdog_waits(mm, fault->tid, fault->start,
-					     WAIT_MIGRATION, mover))
-		gpusvm_sys_send_sigbus(fault->tid, fault->start);
-	return result;
-}
-
 /* How soon a fault that found the queue full is retried. */
 #define FULL_RETRY_NS (1000ul * 1000)
 
@@ -327,25 +211,24 @@ static void serve_fault(struct mm_struct *mm, const struct source_event *fault)
 	int result;
 
 	probe3(cpu_fault, fault->start, fault->write, fault->tid);
-	while ((result = look_up(mm, &job)) == -EAGAIN)
+	while ((result = gpusvm_cpu_fault_look_up(mm, &job)) == -EAGAIN)
 		gpusvm_handler_settle(mm, attempt++);
 	if (!result || push_job(mm->handler, &job))
 		return;
 	job.ops->put(job.zone_device_data, 1);
-	retry_at(mm->handler, gpusvm_sys_now_ns() + FULL_RETRY_NS);
+	gpusvm_handler_retry_at(mm, gpusvm_sys_now_ns() + FULL_RETRY_NS);
 }
 
 void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt)
 {
 	struct source_event events[SOURCE_BATCH];
-	bool any = true, found = false;
-	int i, n;
+	bool found = false;
+	int i, nfaults;
 
-	while (any) {
-		n = read_batch(mm, events, &any);
-		for (i = 0; i < n; i++)
-			wake_page(mm, events[i].start);
-		found |= any;
+	while (read_batch(mm, events, &nfaults)) {
+		for (i = 0; i < nfaults; i++)
+			gpusvm_cpu_fault_wake(mm, events[i].start);
+		found = true;
 	}
 	if (found)
 		wake_handlers(mm->handler);
@@ -356,18 +239,18 @@ void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt)
 		gpusvm_sys_nanosleep(50 * 1000);
 }
 
+/* What is left after a batch that was not full makes poll() return at once. */
 static void serve(struct mm_struct *mm)
 {
 	struct source_event events[SOURCE_BATCH];
-	bool any = true;
-	int i, n;
+	int i, nfaults, n;
 
-	while (any) {
-		n = read_batch(mm, events, &any);
-		for (i = 0; i < n; i++)
+	do {
+		n = read_batch(mm, events, &nfaults);
+		for (i = 0; i < nfaults; i++)
 			serve_fault(mm, &events[i]);
 		do_jobs(mm);
-	}
+	} while (n == SOURCE_BATCH);
 }
 
 /* Nanoseconds until faults are to be retried; -1 for never. */
@@ -393,22 +276,74 @@ static long retry_timeout(struct mm_struct *mm)
 	return 0;
 }
 
-static void *handler_main(void *arg)
+/* Wait for something to read, for time to retry, or for the eventfd @wake_fd. */
+static void wait_and_serve(struct mm_struct *mm, int wake_fd)
 {
-	struct mm_struct *mm = arg;
-	struct handler *handler = mm->handler;
 	struct pollfd fds[] = {
 		{ .fd = mm->source->fd, .events = POLLIN },
-		{ .fd = handler->wake_fd, .events = POLLIN },
+		{ .fd = wake_fd, .events = POLLIN },
 	};
 	unsigned long count;
 
+	gpusvm_sys_poll(fds, ARRAY_SIZE(fds), retry_timeout(mm));
+	/* The wake-up that tells to stop is for all. */
+	if ((fds[1].revents & POLLIN) && !READ_ONCE(mm->handler->stop))
+		gpusvm_sys_read(wake_fd, &count, sizeof(count));
+	serve(mm);
+}
+
+static void *reader_main(void *arg)
+{
+	struct mm_struct *mm = arg;
+
+	serve(mm);
+	while (!READ_ONCE(mm->handler->stop))
+		wait_and_serve(mm, mm->handler->wake_fd);
+	return NULL;
+}
+
+/* For how long the others must be at work. */
+#define SPARE_NS (1000l * 1000)
+
+/* Sleep until all others have been at work for a while; or until the stop. */
+static void wait_until_needed(struct handler *handler)
+{
+	struct pollfd fd = { .fd = handler->spare_fd, .events = POLLIN };
+	unsigned long count;
+	bool needed;
+
+	pthread_mutex_lock(&handler->lock);
+	needed = needs_spare(handler);
+	handler->spare_sleeps = !needed;
+	pthread_mutex_unlock(&handler->lock);
+	gpusvm_sys_poll(&fd, 1, needed ? SPARE_NS : -1);
+	if ((fd.revents & POLLIN) && !READ_ONCE(handler->stop))
+		gpusvm_sys_read(handler->spare_fd, &count, sizeof(count));
+}
+
+static bool is_needed(struct handler *handler)
+{
+	bool needed;
+
+	pthread_mutex_lock(&handler->lock);
+	needed = needs_spare(handler);
+	pthread_mutex_unlock(&handler->lock);
+	return needed;
+}
+
+/*
+ * Reads only if the others are in callbacks for long, which may wait for a
+ * fault: a thread more to wake would slow every other fault down.
+ */
+static void *spare_main(void *arg)
+{
+	struct mm_struct *mm = arg;
+	struct handler *handler = mm->handler;
+
 	while (!READ_ONCE(handler->stop)) {
-		serve(mm);
-		gpusvm_sys_poll(fds, ARRAY_SIZE(fds), retry_timeout(mm));
-		if ((fds[1].revents & POLLIN) && !READ_ONCE(handler->stop))
-			gpusvm_sys_read(handler->wake_fd, &count,
-					sizeof(count));
+		wait_until_needed(handler);
+		while (is_needed(handler) && !READ_ONCE(handler->stop))
+			wait_and_serve(mm, handler->spare_fd);
 	}
 	return NULL;
 }
@@ -426,30 +361,68 @@ struct handler *gpusvm_handler_create(void)
 	return handler;
 }
 
-int gpusvm_handler_start(struct mm_struct *mm)
+static int start_thread(struct mm_struct *mm, bool spare)
 {
 	struct handler *handler = mm->handler;
-	unsigned int i, n;
+	unsigned int i = handler->nthreads;
+	int err;
+
+	err = gpusvm_thread_start(&handler->threads[i], &handler->stacks[i],
+				  STACK_SIZE, spare ? spare_main : reader_main,
+				  mm, "gpusvm-handler");
+	if (err)
+		return err;
+	pthread_mutex_lock(&handler->lock);
+	handler->nthreads++;
+	handler->nreaders += !spare;
+	pthread_mutex_unlock(&handler->lock);
+	return 0;
+}
+
+/*
+ * A reader on each CPU: a thread that touches a device page is served where it
+ * was, and to wake a thread on another CPU takes several times as long.  Where
+ * there are more CPUs than readers these go where the kernel puts them.
+ */
+static int start_readers(struct mm_struct *mm, unsigned int most)
+{
+	unsigned int cpus[HANDLER_READERS];
+	unsigned int i, n, ncpus;
+	int err = 0;
+
+	ncpus = gpusvm_sys_cpus(cpus, HANDLER_READERS);
+	n = min(ncpus, HANDLER_READERS);
+	if (most)
+		n = min(n, most);
+	for (i = 0; i < n && !err; i++) {
+		err = start_thread(mm, false);
+		if (!err && n == ncpus)
+			gpusvm_thread_pin(mm->handler->threads[i], cpus[i]);
+	}
+	return err;
+}
+
+int gpusvm_handler_start(struct mm_struct *mm, unsigned int most)
+{
+	struct handler *handler = mm->handler;
 	int err;
 
 	handler->wake_fd = gpusvm_sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (handler->wake_fd < 0)
 		return handler->wake_fd;
-	/* Two for jobs and one to read, at least. */
-	n = min(max(gpusvm_sys_ncpus(), 2u) + 1, (unsigned int)HANDLER_MAX);
-	for (i = 0; i < n; i++) {
-		err = gpusvm_thread_start(&handler->threads[i],
-					  &handler->stacks[i], STACK_SIZE,
-					  handler_main, mm, "gpusvm-handler");
-		if (err) {
-			gpusvm_handler_stop(mm);
-			return err;
-		}
-		pthread_mutex_lock(&handler->lock);
-		handler->nthreads++;
-		pthread_mutex_unlock(&handler->lock);
+	handler->spare_fd = gpusvm_sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (handler->spare_fd < 0) {
+		gpusvm_sys_close(handler->wake_fd);
+		return handler->spare_fd;
 	}
-	return 0;
+	err = start_readers(mm, most);
+	/* Two for jobs and one to read, at least. */
+	do
+		err = err ? err : start_thread(mm, true);
+	while (!err && handler->nthreads < 3);
+	if (err)
+		gpusvm_handler_stop(mm);
+	return err;
 }
 
 void gpusvm_handler_stop(struct mm_struct *mm)
@@ -466,6 +439,7 @@ void gpusvm_handler_stop(struct mm_struct *mm)
 	for (i = 0; i < handler->nthreads; i++) {
 		while (pthread_tryjoin_np(handler->threads[i], NULL) == EBUSY) {
 			wake_handlers(handler);
+			signal_fd(handler->spare_fd);
 			gpusvm_handler_settle(mm, attempt++);
 		}
 		gpusvm_free_pages(handler->stacks[i], STACK_SIZE);
@@ -474,5 +448,7 @@ void gpusvm_handler_stop(struct mm_struct *mm)
 	handler->nthreads = 2;
 	do_jobs(mm);
 	handler->nthreads = 0;
+	handler->nreaders = 0;
+	gpusvm_sys_close(handler->spare_fd);
 	gpusvm_sys_close(handler->wake_fd);
 }

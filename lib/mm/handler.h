@@ -6,7 +6,8 @@
  * Some of that is quick, and some waits for others: an invalidate callback for
  * a device to stop, which may itself wait in a fault.  What may wait is a job
  * in a queue.  Every thread takes jobs, but never all at once: one is always
- * left to read and to do what is quick.
+ * left to read and to do what is quick.  That one may be a spare, which sleeps
+ * while others read.
  *
  * They allocate nothing and touch no memory that may migrate.
  */
@@ -18,7 +19,10 @@
 
 #include "events.h"
 
-#define HANDLER_MAX 8
+/* Threads that read, at most, and those that do when all others work. */
+#define HANDLER_READERS 8u
+#define HANDLER_SPARES 2u
+#define HANDLER_MAX (HANDLER_READERS + HANDLER_SPARES)
 #define HANDLER_JOBS 256
 
 struct dev_pagemap_ops;
@@ -44,7 +48,8 @@ struct job {
  * @threads: The threads
  * @stacks: Their stacks, private memory
  * @nthreads: How many
- * @wake_fd: eventfd that makes them look at the queue
+ * @wake_fd: eventfd that makes readers look at the queue
+ * @spare_fd: eventfd that makes spares look whether they are needed
  * @stop: They are to end; atomic
  * @retry_ns: When to let threads that wait for a fault try again, 0 for never
  * @failed_at: Address of the last fault that could not be served
@@ -53,7 +58,9 @@ struct job {
  * @jobs: Queue, a ring
  * @first: The oldest job
  * @njobs: How many there are
+ * @nreaders: Threads that are no spares
  * @working: Threads that are at a job
+ * @spare_sleeps: A spare wants to be told when @working is @nreaders
  * @epoch: 0 or 1: what an event that is applied now counts for
  * @in_epoch: Events applied in each epoch and not done
  * @wait_lock: Held by the one thread that waits for an epoch
@@ -63,6 +70,7 @@ struct handler {
 	void *stacks[HANDLER_MAX];
 	unsigned int nthreads;
 	int wake_fd;
+	int spare_fd;
 	bool stop;
 	unsigned long retry_ns;
 	unsigned long failed_at;
@@ -71,7 +79,9 @@ struct handler {
 	struct job jobs[HANDLER_JOBS];
 	unsigned int first;
 	unsigned int njobs;
+	unsigned int nreaders;
 	unsigned int working;
+	bool spare_sleeps;
 	unsigned int epoch;
 	unsigned long in_epoch[2];
 	pthread_mutex_t wait_lock;
@@ -80,7 +90,8 @@ struct handler {
 /* NULL without memory; freed by gpusvm_free(). */
 struct handler *gpusvm_handler_create(void);
 
-int gpusvm_handler_start(struct mm_struct *mm);
+/* With @most readers; 0 for one on each CPU that the thread may run on. */
+int gpusvm_handler_start(struct mm_struct *mm, unsigned int most);
 void gpusvm_handler_stop(struct mm_struct *mm);
 
 /*
@@ -89,6 +100,9 @@ void gpusvm_handler_stop(struct mm_struct *mm);
  * -EAGAIN from the source, any number of times.
  */
 void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt);
+
+/* Let threads that wait for a fault try again at @ns. */
+void gpusvm_handler_retry_at(struct mm_struct *mm, unsigned long ns);
 
 /*
  * Events are counted by the epoch in which they were applied, so that who waits

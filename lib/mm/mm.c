@@ -163,7 +163,7 @@ static int open_source(struct mm_struct *mm, enum gpusvm_source wanted)
 	return err;
 }
 
-static int mm_start(struct mm_struct *mm, enum gpusvm_source wanted)
+static int mm_start(struct mm_struct *mm, const struct gpusvm_mm_opts *opts)
 {
 	int err;
 
@@ -173,12 +173,13 @@ static int mm_start(struct mm_struct *mm, enum gpusvm_source wanted)
 	err = gpusvm_scan_open(mm);
 	if (err)
 		goto err_vma;
-	err = open_source(mm, wanted);
+	err = open_source(mm, opts->source);
 	if (err)
 		goto err_scan;
 	mm->fork_buffer = (unsigned long)gpusvm_alloc_pages(
 		FORK_BATCH << PAGE_SHIFT, PAGE_SIZE);
-	err = mm->fork_buffer ? gpusvm_handler_start(mm) : -ENOMEM;
+	err = mm->fork_buffer ? gpusvm_handler_start(mm, opts->handlers)
+			      : -ENOMEM;
 	if (err)
 		goto err_source;
 	return 0;
@@ -276,7 +277,7 @@ static int open_current(const struct gpusvm_mm_opts *opts)
 	mm = mm_alloc(opts);
 	if (!mm)
 		return -ENOMEM;
-	err = mm_start(mm, opts->source);
+	err = mm_start(mm, opts);
 	if (err) {
 		gpusvm_mm_drop(mm);
 		return err;
@@ -432,6 +433,7 @@ void gpusvm_mm_current_forget(void)
 	init_locks(mm);
 	gpusvm_notifiers_reset(&mm->notifiers);
 	gpusvm_sys_close(mm->handler->wake_fd);
+	gpusvm_sys_close(mm->handler->spare_fd);
 	mm->source->ops->close(mm->source);
 	gpusvm_scan_close(mm);
 	gpusvm_vma_close(mm);

@@ -239,6 +239,7 @@ static void user_space(void)
 	FIELD(struct gpusvm_mm_opts, watchdog_ms);
 	FIELD(struct gpusvm_mm_opts, cpu_fault_bytes);
 	FIELD(struct gpusvm_mm_opts, source);
+	FIELD(struct gpusvm_mm_opts, handlers);
 	TYPE(struct gpusvm_stats);
 	FIELD(struct gpusvm_stats, size);
 	FIELD(struct gpusvm_stats, cpu_faults);

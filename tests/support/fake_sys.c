@@ -361,7 +361,8 @@ DEFINE_CALL(int, tgkill, TGKILL, (pid_t pid, pid_t tid, int sig),
 DEFINE_CALL(int, membarrier, MEMBARRIER, (int cmd), (cmd), A(cmd))
 DEFINE_REAL(int, save_error, (void), ())
 DEFINE_REAL(pid_t, gettid, (void), ())
-DEFINE_REAL(unsigned int, ncpus, (void), ())
+DEFINE_REAL(unsigned int, cpus, (unsigned int *cpus, unsigned int most),
+	    (cpus, most))
 DEFINE_REAL(int, futex_wait,
 	    (unsigned int *word, unsigned int value,
 	     const struct timespec *timeout),

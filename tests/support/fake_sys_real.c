@@ -36,7 +36,7 @@
 #define gpusvm_sys_yield fake_sys_real_yield
 #define gpusvm_sys_tgkill fake_sys_real_tgkill
 #define gpusvm_sys_membarrier fake_sys_real_membarrier
-#define gpusvm_sys_ncpus fake_sys_real_ncpus
+#define gpusvm_sys_cpus fake_sys_real_cpus
 #define gpusvm_sys_nanosleep fake_sys_real_nanosleep
 #define gpusvm_sys_now_ns fake_sys_real_now_ns
 #define gpusvm_sys_thread_cpu_ns fake_sys_real_thread_cpu_ns

@@ -83,7 +83,7 @@ static int setup(void **state)
 {
 	if (setup_stopped(state))
 		return -1;
-	return gpusvm_handler_start(mm);
+	return gpusvm_handler_start(mm, 0);
 }
 
 static int teardown(void **state)
@@ -186,7 +186,7 @@ static unsigned int count_threads(void)
 static void start_runs_at_least_three_threads(void **state)
 {
 	(void)state;
-	assert_int_equal(gpusvm_handler_start(mm), 0);
+	assert_int_equal(gpusvm_handler_start(mm, 0), 0);
 	assert_in_range(mm->handler->nthreads, 3, HANDLER_MAX);
 	assert_int_equal(count_threads(), mm->handler->nthreads);
 	gpusvm_handler_stop(mm);
@@ -199,7 +199,7 @@ static void start_without_eventfd_returns_its_error(void **state)
 {
 	(void)state;
 	fake_sys_fail(FAKE_SYS_EVENTFD, -EMFILE, 1);
-	assert_int_equal(gpusvm_handler_start(mm), -EMFILE);
+	assert_int_equal(gpusvm_handler_start(mm, 0), -EMFILE);
 	assert_int_equal(mm->handler->nthreads, 0);
 }
 
@@ -211,7 +211,7 @@ static void start_without_stack_stops_the_others(void **state)
 	for (n = 1; n <= 2; n++) {
 		fail_pages_in = n;
 		mm->handler->stop = false;
-		assert_int_equal(gpusvm_handler_start(mm), -ENOMEM);
+		assert_int_equal(gpusvm_handler_start(mm, 0), -ENOMEM);
 		assert_int_equal(mm->handler->nthreads, 0);
 		unit_wait_until(count_threads() == 0);
 	}
@@ -225,7 +225,7 @@ static void start_without_thread_stops_the_others(void **state)
 	for (n = 1; n <= 2; n++) {
 		fail_thread_in = n;
 		mm->handler->stop = false;
-		assert_int_equal(gpusvm_handler_start(mm), -EAGAIN);
+		assert_int_equal(gpusvm_handler_start(mm, 0), -EAGAIN);
 		assert_int_equal(mm->handler->nthreads, 0);
 		unit_wait_until(count_threads() == 0);
 	}
