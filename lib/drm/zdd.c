@@ -85,6 +85,18 @@ static bool trylock(struct drm_gpusvm_zdd *zdd)
 	return true;
 }
 
+/*
+ * On failure the holder wakes who waits: he looks at @met after he released the
+ * lock, which is free from then on or was not yet when it was set.
+ */
+static bool trylock_or_meet(struct drm_gpusvm_zdd *zdd)
+{
+	if (trylock(zdd))
+		return true;
+	__atomic_store_n(&zdd->migration.met, true, __ATOMIC_SEQ_CST);
+	return trylock(zdd);
+}
+
 static void unlock(struct drm_gpusvm_zdd *zdd)
 {
 	WRITE_ONCE(zdd->holder, 0);
@@ -93,10 +105,11 @@ static void unlock(struct drm_gpusvm_zdd *zdd)
 
 void gpusvm_zdd_unlock(struct drm_gpusvm_zdd *zdd)
 {
-	struct mm_struct *mm = zdd->migration.mm;
+	struct migration *m = &zdd->migration;
 
 	unlock(zdd);
-	gpusvm_mm_wake_all(mm);
+	if (__atomic_exchange_n(&m->met, false, __ATOMIC_SEQ_CST))
+		gpusvm_mm_wake_all(m->mm);
 }
 
 void gpusvm_zdd_dma_unmap(struct drm_gpusvm_zdd *zdd,
@@ -201,7 +214,8 @@ static void fault_window(const struct drm_gpusvm_zdd *zdd,
 		.owner = zdd->owner,
 	};
 	range->end = range->start + size;
-	if (gpusvm_vma_find(vmf->mm, vmf->address, &vma) ||
+	/* One page is never in two mappings. */
+	if (size == PAGE_SIZE || gpusvm_vma_find(vmf->mm, vmf->address, &vma) ||
 	    gpusvm_vma_covers(vmf->mm, &vma, range->start, range->end))
 		return;
 	range->start = max(range->start, vma.start);
@@ -228,10 +242,11 @@ static bool timeslice_runs(struct drm_gpusvm_zdd *zdd, struct vm_fault *vmf)
 enum vm_fault_result gpusvm_zdd_migrate_to_ram(struct vm_fault *vmf)
 {
 	struct drm_gpusvm_zdd *zdd = vmf->zone_device_data;
+	const struct migration *m = &zdd->migration;
 	struct mmu_notifier_range range;
 	long n;
 
-	if (!trylock(zdd)) {
+	if (!trylock_or_meet(zdd)) {
 		vmf->holder = READ_ONCE(zdd->holder);
 		return VM_FAULT_RETRY;
 	}
@@ -244,6 +259,8 @@ enum vm_fault_result gpusvm_zdd_migrate_to_ram(struct vm_fault *vmf)
 	if (n > 0) {
 		vmf->start = range.start;
 		vmf->end = range.end;
+		vmf->woken = vmf->address >= m->woken &&
+			     vmf->address < m->woken_end;
 		gpusvm_zdd_unlock(zdd);
 		return VM_FAULT_DONE;
 	}

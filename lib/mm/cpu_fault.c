@@ -67,7 +67,8 @@ void gpusvm_cpu_fault_migrate(struct mm_struct *mm, struct job *job)
 	result = job->ops->migrate_to_ram(&vmf);
 	switch (result) {
 	case VM_FAULT_DONE:
-		gpusvm_cpu_fault_wake(mm, vmf.address);
+		if (!vmf.woken)
+			gpusvm_cpu_fault_wake(mm, vmf.address);
 		gpusvm_watchdog_served(mm, vmf.start, vmf.end);
 		gpusvm_mm_count(&mm->stats.cpu_faults, 1);
 		break;
@@ -128,6 +129,7 @@ int gpusvm_cpu_fault_look_up(struct mm_struct *mm, struct job *job)
 		result = serve_absent(mm, fault);
 	} else {
 		/* Who migrates it wakes the thread afterwards. */
+		__atomic_store_n(&page->migration->met, true, __ATOMIC_SEQ_CST);
 		moving = true;
 		if (page->migration->to_device)
 			mover = page->migration->tid;

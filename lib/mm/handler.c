@@ -69,6 +69,7 @@ static bool take_job(struct handler *handler, struct job *job)
 		handler->first = (handler->first + 1) % HANDLER_JOBS;
 		handler->njobs--;
 		handler->working++;
+		handler->taken++;
 		alone = handler->spare_sleeps && needs_spare(handler);
 	}
 	more = taken && handler->njobs;
@@ -302,33 +303,42 @@ static void *reader_main(void *arg)
 	return NULL;
 }
 
-/* For how long the others must be at work. */
-#define SPARE_NS (1000l * 1000)
+/*
+ * How often a spare looks at the others while there is work, and how often
+ * without any before it leaves it to them to wake it.
+ */
+#define LOOK_NS (1000l * 1000)
+#define LOOKS 10u
 
-/* Sleep until all others have been at work for a while; or until the stop. */
-static void wait_until_needed(struct handler *handler)
-{
-	struct pollfd fd = { .fd = handler->spare_fd, .events = POLLIN };
-	unsigned long count;
-	bool needed;
-
-	pthread_mutex_lock(&handler->lock);
-	needed = needs_spare(handler);
-	handler->spare_sleeps = !needed;
-	pthread_mutex_unlock(&handler->lock);
-	gpusvm_sys_poll(&fd, 1, needed ? SPARE_NS : -1);
-	if ((fd.revents & POLLIN) && !READ_ONCE(handler->stop))
-		gpusvm_sys_read(handler->spare_fd, &count, sizeof(count));
-}
-
-static bool is_needed(struct handler *handler)
+/* Whether all others are at the jobs that they were at when @taken were. */
+static bool is_needed(struct handler *handler, unsigned long taken)
 {
 	bool needed;
 
 	pthread_mutex_lock(&handler->lock);
-	needed = needs_spare(handler);
+	needed = needs_spare(handler) && handler->taken == taken;
 	pthread_mutex_unlock(&handler->lock);
 	return needed;
+}
+
+/*
+ * Sleep for a look's time, or until all others are at work if @long_sleep; or
+ * until the stop.  Returns how many jobs had been taken before.
+ */
+static unsigned long spare_sleep(struct handler *handler, bool long_sleep)
+{
+	struct pollfd fd = { .fd = handler->spare_fd, .events = POLLIN };
+	unsigned long count, taken;
+
+	pthread_mutex_lock(&handler->lock);
+	taken = handler->taken;
+	long_sleep &= !needs_spare(handler);
+	handler->spare_sleeps |= long_sleep;
+	pthread_mutex_unlock(&handler->lock);
+	gpusvm_sys_poll(&fd, 1, long_sleep ? -1 : LOOK_NS);
+	if ((fd.revents & POLLIN) && !READ_ONCE(handler->stop))
+		gpusvm_sys_read(handler->spare_fd, &count, sizeof(count));
+	return taken;
 }
 
 /*
@@ -339,10 +349,14 @@ static void *spare_main(void *arg)
 {
 	struct mm_struct *mm = arg;
 	struct handler *handler = mm->handler;
+	unsigned long taken, last = 0;
+	unsigned int quiet = 0;
 
 	while (!READ_ONCE(handler->stop)) {
-		wait_until_needed(handler);
-		while (is_needed(handler) && !READ_ONCE(handler->stop))
+		taken = spare_sleep(handler, quiet >= LOOKS);
+		quiet = taken == last ? quiet + 1 : 0;
+		last = taken;
+		while (is_needed(handler, taken) && !READ_ONCE(handler->stop))
 			wait_and_serve(mm, handler->spare_fd);
 	}
 	return NULL;

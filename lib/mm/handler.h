@@ -60,6 +60,7 @@ struct job {
  * @njobs: How many there are
  * @nreaders: Threads that are no spares
  * @working: Threads that are at a job
+ * @taken: Jobs that were ever taken
  * @spare_sleeps: A spare wants to be told when @working is @nreaders
  * @epoch: 0 or 1: what an event that is applied now counts for
  * @in_epoch: Events applied in each epoch and not done
@@ -81,6 +82,7 @@ struct handler {
 	unsigned int njobs;
 	unsigned int nreaders;
 	unsigned int working;
+	unsigned long taken;
 	bool spare_sleeps;
 	unsigned int epoch;
 	unsigned long in_epoch[2];

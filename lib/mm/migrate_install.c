@@ -133,6 +133,24 @@ static long lose_pages(struct migration *m, unsigned long i, unsigned long n,
 	return (long)n;
 }
 
+/* Move or copy pages to @to; *@move says which, if they came. */
+static long put_pages(struct migration *m, unsigned long to, unsigned long from,
+		      unsigned long len, bool *move)
+{
+	struct source *source = m->mm->source;
+	long done = -EINVAL;
+
+	*move = m->technique == GPUSVM_TECHNIQUE_MOVE;
+	if (*move)
+		done = source->ops->move(source, to, from, len);
+	/* Read-only and locked memory takes no page, only a copy. */
+	if (done == -EINVAL || done == -EBUSY) {
+		*move = false;
+		done = source->ops->copy(source, to, from, len);
+	}
+	return done;
+}
+
 /*
  * Move or copy up to @n pages from page @i on to @to.  Returns how many are
  * there now, or -errno.
@@ -141,22 +159,16 @@ static long install_run(struct migration *m, unsigned long i, unsigned long n,
 			unsigned long to)
 {
 	struct source *source = m->mm->source;
-	bool move = m->technique == GPUSVM_TECHNIQUE_MOVE;
 	unsigned long len = expected(m, to, n) << PAGE_SHIFT;
-	long done = -EINVAL;
+	bool move;
+	long done;
 
 	/* Looked at again when that is over. */
 	if (gpusvm_change_is_closed(m->mm, to, to + (n << PAGE_SHIFT)))
 		return -EAGAIN;
 	if (!len)
 		return lose_pages(m, i, n, to);
-	if (move)
-		done = source->ops->move(source, to, m->ram[i], len);
-	/* Read-only and locked memory takes no page, only a copy. */
-	if (done == -EINVAL || done == -EBUSY) {
-		move = false;
-		done = source->ops->copy(source, to, m->ram[i], len);
-	}
+	done = put_pages(m, to, m->ram[i], len, &move);
 	/*
 	 * A page is there already: it is when a migration is undone that had
 	 * not dropped it yet.  The call that says so wakes nobody.
@@ -167,6 +179,8 @@ static long install_run(struct migration *m, unsigned long i, unsigned long n,
 		done = (long)PAGE_SIZE;
 	}
 	if (done > 0) {
+		m->woken = to;
+		m->woken_end = to + (unsigned long)done;
 		done >>= PAGE_SHIFT;
 		mark_installed(m, i, (unsigned long)done, move);
 	}

@@ -16,8 +16,8 @@
  * device page table, and commit and abort follow the entries.
  *
  * The caller keeps migrations of one allocation apart by a lock, brackets each
- * by an invalidation event, and calls gpusvm_mm_wake_all() after it released
- * the lock: CPU faults that met the lock or the migration wait for that.
+ * by an invalidation event, and after it released the lock lets those go on who
+ * met the lock or the migration: see @met.
  */
 #ifndef GPUSVM_MM_MIGRATION_H
 #define GPUSVM_MM_MIGRATION_H
@@ -48,6 +48,10 @@ struct page;
  * @tid: Who takes them
  * @copying: They are being copied from where they are; under pt_lock
  * @disturbed: A page was not there any more; under pt_lock
+ * @met: A CPU fault met the migration, or the lock, and waits; atomic
+ * @woken: First address of what was installed last, by a call that wakes who
+ *	waits there
+ * @woken_end: and end
  */
 struct migration {
 	struct mm_struct *mm;
@@ -65,6 +69,9 @@ struct migration {
 	pid_t tid;
 	bool copying;
 	bool disturbed;
+	bool met;
+	unsigned long woken;
+	unsigned long woken_end;
 };
 
 /*

@@ -62,6 +62,7 @@ enum vm_fault_result {
  *	that is in the way
  * @start: With VM_FAULT_DONE, what came home: first address
  * @end: and end
+ * @woken: With VM_FAULT_DONE: threads that wait at the address go on already
  */
 struct vm_fault {
 	struct mm_struct *mm;
@@ -72,6 +73,7 @@ struct vm_fault {
 	pid_t holder;
 	unsigned long start;
 	unsigned long end;
+	bool woken;
 };
 
 /**
