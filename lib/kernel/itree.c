@@ -115,13 +115,30 @@ first_to_end_at(const struct rb_root_cached *root, unsigned long start)
 	return found;
 }
 
+/*
+ * Disjoint intervals have the same order by start, which is next to the links:
+ * in a struct drm_gpusvm_range, one cache line for each level and not two.
+ */
 struct interval_tree_node *gpusvm_itree_first(const struct rb_root_cached *root,
 					      unsigned long start,
 					      unsigned long last)
 {
-	struct interval_tree_node *node = first_to_end_at(root, start);
+	struct interval_tree_node *node, *before = NULL, *after = NULL;
+	struct rb_node *rb = root->rb_root.rb_node;
 
-	return node && node->start <= last ? node : NULL;
+	while (rb) {
+		node = to_node(rb);
+		if (node->start <= start) {
+			before = node;
+			rb = rb->rbe_right;
+		} else {
+			after = node;
+			rb = rb->rbe_left;
+		}
+	}
+	if (before && before->last >= start)
+		return before;
+	return after && after->start <= last ? after : NULL;
 }
 
 /* The first node from @node on, which ends at or after the interval's start. */

@@ -133,7 +133,12 @@ static long lose_pages(struct migration *m, unsigned long i, unsigned long n,
 	return (long)n;
 }
 
-/* Move or copy pages to @to; *@move says which, if they came. */
+/*
+ * Move or copy pages to @to; *@move says which, if they came.
+ *
+ * A move makes every CPU where the program runs forget the staging page, which
+ * takes longer than to copy one page to a new one.
+ */
 static long put_pages(struct migration *m, unsigned long to, unsigned long from,
 		      unsigned long len, bool *move)
 {
@@ -141,6 +146,10 @@ static long put_pages(struct migration *m, unsigned long to, unsigned long from,
 	long done = -EINVAL;
 
 	*move = m->technique == GPUSVM_TECHNIQUE_MOVE;
+	if (*move && len == PAGE_SIZE && !m->to_device) {
+		done = source->ops->copy(source, to, from, len);
+		*move = done == -ENOMEM;
+	}
 	if (*move)
 		done = source->ops->move(source, to, from, len);
 	/* Read-only and locked memory takes no page, only a copy. */

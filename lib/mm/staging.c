@@ -28,6 +28,7 @@ void gpusvm_staging_init(struct staging *staging, size_t limit)
 	pthread_mutex_init(&staging->lock, NULL);
 	for (i = 0; i < STAGING_ORDERS; i++) {
 		INIT_LIST_HEAD(&staging->filled[i]);
+		INIT_LIST_HEAD(&staging->retired[i]);
 		INIT_LIST_HEAD(&staging->unowned[i]);
 	}
 }
@@ -42,16 +43,23 @@ static unsigned long filled_bytes(const struct staging_run *run)
 	return run->nfilled << PAGE_SHIFT;
 }
 
+static void free_runs(struct list_head *runs)
+{
+	struct staging_run *run, *next;
+
+	list_for_each_entry_safe(run, next, runs, link)
+		gpusvm_free(run);
+}
+
 void gpusvm_staging_release(struct staging *staging)
 {
-	struct staging_run *run, *next_run;
 	struct staging_piece *piece;
 	unsigned int i;
 
-	for (i = 0; i < STAGING_ORDERS; i++)
-		list_for_each_entry_safe(run, next_run, &staging->unowned[i],
-					 link)
-			gpusvm_free(run);
+	for (i = 0; i < STAGING_ORDERS; i++) {
+		free_runs(&staging->unowned[i]);
+		free_runs(&staging->retired[i]);
+	}
 	while ((piece = staging->pieces)) {
 		staging->pieces = piece->next;
 		gpusvm_free_pages(piece->addr, piece->size);
@@ -123,27 +131,6 @@ static struct staging_run *run_create(struct mm_struct *mm, unsigned int order)
 	return run;
 }
 
-int gpusvm_staging_create(struct mm_struct *mm, unsigned long npages,
-			  struct staging_run **owner)
-{
-	unsigned int order = ilog2(npages) + !is_power_of_2(npages);
-	struct staging *staging = &mm->staging;
-	struct staging_run *run;
-
-	pthread_mutex_lock(&staging->lock);
-	run = list_first_entry_or_null(&staging->unowned[order],
-				       struct staging_run, link);
-	if (run)
-		list_del_init(&run->link);
-	else
-		run = run_create(mm, order);
-	if (run)
-		run->owner = owner;
-	*owner = run;
-	pthread_mutex_unlock(&staging->lock);
-	return run ? 0 : -ENOMEM;
-}
-
 /* Give the pages of a run that is in use back to the kernel. */
 static void run_empty(struct staging_run *run)
 {
@@ -165,6 +152,49 @@ static void run_use(struct staging *staging, struct staging_run *run)
 	}
 }
 
+/* Put a run with pages among the idle ones, if the limit allows; locked. */
+static bool run_keep(struct staging *staging, struct staging_run *run)
+{
+	if (staging->bytes + filled_bytes(run) > staging->limit)
+		return false;
+	staging->bytes += filled_bytes(run);
+	list_add_tail(&run->link, run->owner ? &staging->filled[run->order]
+					     : &staging->retired[run->order]);
+	return true;
+}
+
+static struct staging_run *first_run(struct list_head *runs)
+{
+	return list_first_entry_or_null(runs, struct staging_run, link);
+}
+
+int gpusvm_staging_create(struct mm_struct *mm, unsigned long npages,
+			  struct staging_run **owner)
+{
+	unsigned int order = ilog2(npages) + !is_power_of_2(npages);
+	struct staging *staging = &mm->staging;
+	struct staging_run *run;
+
+	pthread_mutex_lock(&staging->lock);
+	run = first_run(&staging->unowned[order]);
+	if (run)
+		list_del_init(&run->link);
+	else
+		run = first_run(&staging->retired[order]);
+	if (run)
+		run_use(staging, run);
+	else
+		run = run_create(mm, order);
+	if (run)
+		run->owner = owner;
+	*owner = run;
+	pthread_mutex_unlock(&staging->lock);
+	if (!run)
+		return -ENOMEM;
+	run_empty(run);
+	return 0;
+}
+
 void gpusvm_staging_destroy(struct mm_struct *mm, struct staging_run **owner)
 {
 	struct staging *staging = &mm->staging;
@@ -175,9 +205,12 @@ void gpusvm_staging_destroy(struct mm_struct *mm, struct staging_run **owner)
 	*owner = NULL;
 	if (run) {
 		run_use(staging, run);
-		run_empty(run);
 		run->owner = NULL;
-		list_add_tail(&run->link, &staging->unowned[run->order]);
+		if (!run->nfilled || !run_keep(staging, run)) {
+			run_empty(run);
+			list_add_tail(&run->link,
+				      &staging->unowned[run->order]);
+		}
 	}
 	pthread_mutex_unlock(&staging->lock);
 }
@@ -192,7 +225,10 @@ void gpusvm_staging_get_empty(struct mm_struct *mm, struct staging_run **owner)
 	run_empty(*owner);
 }
 
-/* Use the owner's run, or the better filled one of an idle owner. */
+/*
+ * Use the owner's run or, if that is empty, the filled one of an idle owner or
+ * of none.
+ */
 static struct staging_run *take_filled(struct staging *staging,
 				       struct staging_run **owner)
 {
@@ -201,13 +237,17 @@ static struct staging_run *take_filled(struct staging *staging,
 	run_use(staging, run);
 	if (run->nfilled)
 		return run;
-	other = list_first_entry_or_null(&staging->filled[run->order],
-					 struct staging_run, link);
+	other = first_run(&staging->filled[run->order]);
+	if (!other)
+		other = first_run(&staging->retired[run->order]);
 	if (!other)
 		return run;
 	run_use(staging, other);
 	run->owner = other->owner;
-	*run->owner = run;
+	if (run->owner)
+		*run->owner = run;
+	else
+		list_add_tail(&run->link, &staging->unowned[run->order]);
 	other->owner = owner;
 	*owner = other;
 	return other;
@@ -293,17 +333,13 @@ int gpusvm_staging_get_filled(struct mm_struct *mm, struct staging_run **owner,
 void gpusvm_staging_put(struct mm_struct *mm, struct staging_run *run)
 {
 	struct staging *staging = &mm->staging;
-	bool keep;
+	bool kept;
 
 	if (!run->nfilled)
 		return;
 	pthread_mutex_lock(&staging->lock);
-	keep = staging->bytes + filled_bytes(run) <= staging->limit;
-	if (keep) {
-		staging->bytes += filled_bytes(run);
-		list_add_tail(&run->link, &staging->filled[run->order]);
-	}
+	kept = run_keep(staging, run);
 	pthread_mutex_unlock(&staging->lock);
-	if (!keep)
+	if (!kept)
 		run_empty(run);
 }

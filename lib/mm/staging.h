@@ -10,7 +10,9 @@
  *
  * Every allocation that is on a device owns a run of its own, so bringing it
  * home needs no allocation; if that run is empty it is swapped against a
- * filled one of another allocation.
+ * filled one of another allocation, or of none.  To give pages back to the
+ * kernel means an interrupt on every CPU where the program runs, so a run that
+ * is filled when its owner goes stays so until its place is needed.
  */
 #ifndef GPUSVM_MM_STAGING_H
 #define GPUSVM_MM_STAGING_H
@@ -22,8 +24,9 @@
 
 /**
  * struct staging_run - Address space for one allocation
- * @link: In the list of idle filled runs, or of runs without an owner
- * @owner: The pointer that owns it, so that it can be swapped
+ * @link: In a list of the staging memory; in none if it is empty and owned, or
+ *	in use
+ * @owner: The pointer that owns it, so that it can be swapped; or NULL
  * @addr: First address
  * @order: log2 of its length in pages
  * @nfilled: Pages that are there
@@ -54,6 +57,7 @@ struct staging_piece {
  * struct staging - All runs of an address space
  * @lock: Protects the lists, the owners and @bytes
  * @filled: Idle runs with pages, by order
+ * @retired: The same without an owner
  * @unowned: Empty runs without an owner, by order
  * @fresh: Address space not yet cut into runs, by order
  * @pieces: All address space that was taken
@@ -63,6 +67,7 @@ struct staging_piece {
 struct staging {
 	pthread_mutex_t lock;
 	struct list_head filled[STAGING_ORDERS];
+	struct list_head retired[STAGING_ORDERS];
 	struct list_head unowned[STAGING_ORDERS];
 	struct {
 		unsigned long start;
@@ -77,7 +82,7 @@ void gpusvm_staging_init(struct staging *staging, size_t limit);
 /* Give everything back, when no run has an owner any more. */
 void gpusvm_staging_release(struct staging *staging);
 
-/* Give *@owner a run for @npages pages; idle.  -ENOMEM or -errno. */
+/* Give *@owner an empty run for @npages pages; idle.  -ENOMEM. */
 int gpusvm_staging_create(struct mm_struct *mm, unsigned long npages,
 			  struct staging_run **owner);
 void gpusvm_staging_destroy(struct mm_struct *mm, struct staging_run **owner);

@@ -124,6 +124,9 @@ struct fake_source *fake_source_create(unsigned long npages,
 /* Releases everything; false if blocks or table entries are left over. */
 bool fake_source_destroy(struct fake_source *fake);
 
+/* Memory in runs of staging that nobody owns. */
+unsigned long fake_retired_bytes(struct fake_source *fake);
+
 /* Without a handler thread: do what is left to be done of events read. */
 void fake_source_finish(struct fake_source *fake);
 

@@ -4,6 +4,7 @@
 
 #include <gpusvm/gpusvm.h>
 #include <linux/kref.h>
+#include <linux/list.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -115,6 +116,19 @@ void fake_source_finish(struct fake_source *fake)
 		handler->first = (handler->first + 1) % HANDLER_JOBS;
 		handler->njobs--;
 	}
+}
+
+unsigned long fake_retired_bytes(struct fake_source *fake)
+{
+	struct staging *staging = &fake->mm->staging;
+	struct staging_run *run;
+	unsigned long n = 0;
+	unsigned int i;
+
+	for (i = 0; i < STAGING_ORDERS; i++)
+		list_for_each_entry(run, &staging->retired[i], link)
+			n += run->nfilled;
+	return n << PAGE_SHIFT;
 }
 
 bool fake_source_destroy(struct fake_source *fake)

@@ -61,14 +61,29 @@ static void install_joins_what_is_adjacent(void **state)
 	(void)state;
 	stage_pages(place);
 	assert_int_equal(gpusvm_migrate_install(&m), N);
-	/* 10 to 12; 30 and 31; and each of the rest. */
-	assert_int_equal(fake->count[FAKE_OP_MOVE], 5);
+	/* 10 to 12; 30 and 31; and each of the rest, which is copied. */
+	assert_int_equal(fake->count[FAKE_OP_MOVE], 2);
+	assert_int_equal(fake->count[FAKE_OP_COPY], 3);
 	for (i = 0; i < N; i++) {
 		assert_true(
 			fake_matches(window(place[i]), 1, (unsigned int)i + 1));
 		assert_int_equal(m.ram[i], 0);
 		assert_null(m.pages[i]);
 	}
+	assert_int_equal(m.run->nfilled, 3);
+	assert_nothing_on_device();
+	end_with_put();
+}
+
+static void install_of_one_page_without_memory_moves_it(void **state)
+{
+	static const unsigned long place[N] = { 10, 20, 30, 40, 50, 2, 1, 0 };
+
+	(void)state;
+	stage_pages(place);
+	fake_source_fail(fake, FAKE_OP_COPY, -ENOMEM);
+	assert_int_equal(gpusvm_migrate_install(&m), N);
+	assert_int_equal(fake->count[FAKE_OP_MOVE], N);
 	assert_int_equal(m.run->nfilled, 0);
 	assert_nothing_on_device();
 	end_with_put();
@@ -169,6 +184,7 @@ static void install_that_never_works_gives_up_and_says_so(void **state)
 	(void)state;
 	stage_pages(in_order);
 	fake_source_fail(fake, FAKE_OP_MOVE, -ENOENT);
+	fake_source_fail(fake, FAKE_OP_COPY, -ENOENT);
 	log_errors = 0;
 	gpusvm_set_log(count_errors, NULL, GPUSVM_LOG_ERROR);
 	assert_int_equal(gpusvm_migrate_install(&m), 0);
@@ -188,14 +204,14 @@ static unsigned int refused;
 
 static void refuse_for_long(struct fake_source *f, const struct fake_call *call)
 {
-	if (call->op != FAKE_OP_MOVE)
+	if (call->op != FAKE_OP_COPY)
 		return;
 	f->nplans = 0;
 	refused++;
 	if (refused == LONG)
 		fake_source_unmap(f, 10, 1);
 	else if (refused < 2 * LONG)
-		fake_source_plan(f, (struct fake_plan){ .op = FAKE_OP_MOVE,
+		fake_source_plan(f, (struct fake_plan){ .op = FAKE_OP_COPY,
 							.times = 1,
 							.error = -ENOENT });
 }
@@ -203,7 +219,7 @@ static void refuse_for_long(struct fake_source *f, const struct fake_call *call)
 static void install_counts_attempts_of_each_page_anew(void **state)
 {
 	static const unsigned long place[N] = {
-		10, 30, 31, 32, 33, 34, 35, 36
+		10, 30, 32, 33, 34, 35, 36, 37
 	};
 
 	(void)state;
@@ -315,6 +331,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		install_test(install_joins_what_is_adjacent),
+		install_test(install_of_one_page_without_memory_moves_it),
 		install_test(install_skips_pages_without_data),
 		install_test(install_with_keep_pages_does_not_put),
 		install_test(install_of_nothing_returns_0),

@@ -189,10 +189,43 @@ static void destroy_then_create_uses_the_run_again(void **state)
 	get_filled(&owner, 8);
 	gpusvm_staging_put(mm, owner);
 	destroy(&owner);
-	assert_int_equal(mm->staging.bytes, 0);
+	assert_int_equal(mm->staging.bytes, 8 * PAGE_SIZE);
 	assert_int_equal(create(&again, 7)->addr, addr);
 	assert_int_equal(count_present(again), 0);
+	assert_int_equal(mm->staging.bytes, 0);
 	destroy(&again);
+}
+
+static void destroy_beyond_limit_gives_pages_back(void **state)
+{
+	struct staging_run *a, *b;
+
+	(void)state;
+	mm->staging.limit = 10 * PAGE_SIZE;
+	create(&a, 8);
+	create(&b, 8);
+	get_filled(&a, 8);
+	get_filled(&b, 8);
+	destroy(&a); /* in use, as by an allocation that dies with its run */
+	assert_int_equal(mm->staging.bytes, 8 * PAGE_SIZE);
+	destroy(&b);
+	assert_int_equal(mm->staging.bytes, 8 * PAGE_SIZE);
+	assert_int_equal(fake_retired_bytes(fake), 8 * PAGE_SIZE);
+}
+
+static void create_prefers_an_empty_run(void **state)
+{
+	struct staging_run *a, *b, *run_b;
+
+	(void)state;
+	create(&a, 8);
+	run_b = create(&b, 8);
+	get_filled(&a, 8);
+	destroy(&a);
+	destroy(&b);
+	assert_ptr_equal(create(&b, 8), run_b);
+	assert_int_equal(fake_retired_bytes(fake), 8 * PAGE_SIZE);
+	destroy(&b);
 }
 
 static void destroy_without_run_does_nothing(void **state)
@@ -258,7 +291,7 @@ static void get_filled_fills_what_was_asked_for(void **state)
 	gpusvm_staging_put(mm, owner);
 	assert_int_equal(mm->staging.bytes, 5 * PAGE_SIZE);
 	destroy(&owner);
-	assert_int_equal(mm->staging.bytes, 0);
+	assert_int_equal(mm->staging.bytes, fake_retired_bytes(fake));
 }
 
 static void get_filled_fills_only_gaps(void **state)
@@ -366,6 +399,26 @@ static void get_filled_of_empty_run_swaps_with_idle_one(void **state)
 	destroy(&b);
 }
 
+static void get_filled_of_empty_run_takes_a_retired_one(void **state)
+{
+	struct staging_run *a, *b, *run_a, *run_b;
+
+	(void)state;
+	run_a = create(&a, 8);
+	run_b = create(&b, 8);
+	get_filled(&a, 8);
+	destroy(&a);
+	get_filled(&b, 8);
+	assert_ptr_equal(b, run_a);
+	assert_ptr_equal(run_a->owner, &b);
+	assert_int_equal(fake->count[FAKE_OP_FILL], 1);
+	assert_int_equal(mm->staging.bytes, 0);
+	assert_ptr_equal(create(&a, 8), run_b);
+	assert_int_equal(count_present(a), 0);
+	destroy(&a);
+	destroy(&b);
+}
+
 static void get_filled_of_partly_filled_run_keeps_it(void **state)
 {
 	struct staging_run *a, *b, *run_b;
@@ -438,7 +491,7 @@ static void put_beyond_limit_gives_pages_back(void **state)
 	destroy(&a);
 	destroy(&b);
 	destroy(&c);
-	assert_int_equal(mm->staging.bytes, 0);
+	assert_int_equal(mm->staging.bytes, fake_retired_bytes(fake));
 }
 
 static void set_filled_twice_counts_once(void **state)
@@ -492,7 +545,7 @@ static unsigned long bytes_idle(struct staging_run **owner, const bool *used)
 	for (i = 0; i < NOWNERS; i++)
 		if (owner[i] && !used[i])
 			bytes += owner[i]->nfilled << PAGE_SHIFT;
-	return bytes;
+	return bytes + fake_retired_bytes(fake);
 }
 
 static void step(struct staging_run **owner, bool *used, uint64_t *random)
@@ -551,6 +604,8 @@ int main(void)
 		staging_test(create_many_do_not_overlap),
 		staging_test(create_stages_and_keeps_from_fork),
 		staging_test(destroy_then_create_uses_the_run_again),
+		staging_test(destroy_beyond_limit_gives_pages_back),
+		staging_test(create_prefers_an_empty_run),
 		staging_test(destroy_without_run_does_nothing),
 		staging_test(create_without_memory_returns_enomem),
 		staging_test(create_that_cannot_be_staged_returns_enomem),
@@ -560,6 +615,7 @@ int main(void)
 		staging_test(get_filled_with_eagain_tries_again),
 		staging_test(get_filled_without_memory_is_idle_again),
 		staging_test(get_filled_of_empty_run_swaps_with_idle_one),
+		staging_test(get_filled_of_empty_run_takes_a_retired_one),
 		staging_test(get_filled_of_partly_filled_run_keeps_it),
 		staging_test(get_filled_of_another_order_does_not_swap),
 		staging_test(get_empty_gives_pages_back),
