@@ -17,6 +17,8 @@
 #include "sys.h"
 #include "vma.h"
 
+_Static_assert(sizeof(dma_addr_t) >= sizeof(unsigned long), "pfns fit in addr");
+
 struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
 					 struct drm_gpusvm_devmem *devmem,
 					 void *owner, unsigned long npages)
@@ -31,11 +33,8 @@ struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
 	zdd->owner = owner;
 	zdd->dpagemap = devmem->dpagemap;
 	zdd->addr = gpusvm_alloc_array(npages, sizeof(zdd->addr[0]));
-	zdd->pfn = gpusvm_alloc_array(npages, sizeof(zdd->pfn[0]));
-	if (!zdd->addr || !zdd->pfn ||
-	    gpusvm_migration_init(&zdd->migration, mm, npages)) {
+	if (!zdd->addr || gpusvm_migration_init(&zdd->migration, mm, npages)) {
 		gpusvm_free(zdd->addr);
-		gpusvm_free(zdd->pfn);
 		gpusvm_free(zdd);
 		return NULL;
 	}
@@ -55,7 +54,6 @@ static void zdd_destroy(struct drm_gpusvm_zdd *zdd)
 
 	gpusvm_migration_fini(&zdd->migration);
 	gpusvm_free(zdd->addr);
-	gpusvm_free(zdd->pfn);
 	pthread_mutex_destroy(&zdd->lock);
 	gpusvm_free(zdd);
 	if (!devmem)

@@ -26,8 +26,8 @@
  * @lock: Held during a migration; tried, not waited for, by CPU faults
  * @holder: The thread that has it; atomic
  * @migration: How its pages move
+ * @pfn: The driver's page frame numbers; before the first copy
  * @addr: For each page, its address in system memory as the device sees it
- * @pfn: Room for the driver's page frame numbers
  */
 struct drm_gpusvm_zdd {
 	unsigned long refcount;
@@ -39,8 +39,10 @@ struct drm_gpusvm_zdd {
 	pthread_mutex_t lock;
 	pid_t holder;
 	struct migration migration;
-	dma_addr_t *addr;
-	unsigned long *pfn;
+	union {
+		unsigned long *pfn;
+		dma_addr_t *addr;
+	};
 };
 
 /* For @npages pages that are to be @devmem's; one reference.  Or NULL. */

@@ -20,9 +20,10 @@ int gpusvm_migration_init(struct migration *m, struct mm_struct *mm,
 	};
 	gpusvm_mm_grab(mm);
 	__atomic_fetch_add(&mm->allocations, 1, __ATOMIC_RELAXED);
-	m->pages = gpusvm_alloc_array(npages, sizeof(m->pages[0]));
-	m->ram = gpusvm_alloc_array(npages, sizeof(m->ram[0]));
-	if (m->pages && m->ram && !gpusvm_staging_create(mm, npages, &m->run))
+	m->pages = gpusvm_alloc_array(npages,
+				      sizeof(m->pages[0]) + sizeof(m->ram[0]));
+	m->ram = (unsigned long *)(m->pages + npages);
+	if (m->pages && !gpusvm_staging_create(mm, npages, &m->run))
 		return 0;
 	gpusvm_migration_fini(m);
 	return -ENOMEM;
@@ -33,7 +34,6 @@ void gpusvm_migration_fini(struct migration *m)
 	struct mm_struct *mm = m->mm;
 
 	gpusvm_staging_destroy(mm, &m->run);
-	gpusvm_free(m->ram);
 	gpusvm_free(m->pages);
 	__atomic_fetch_sub(&mm->allocations, 1, __ATOMIC_RELEASE);
 	gpusvm_mm_drop(mm);

@@ -44,7 +44,7 @@ static void create_without_memory_returns_null(void **state)
 		assert_int_equal(gpusvm_alloc_live(), blocks);
 	}
 	fail_alloc = 0;
-	assert_true(n > 4);
+	assert_true(n > 3);
 	gpusvm_zdd_put(zdd, 1);
 }
 
