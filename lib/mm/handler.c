@@ -277,8 +277,31 @@ static long retry_timeout(struct mm_struct *mm)
 	return 0;
 }
 
-/* Wait for something to read, for time to retry, or for the eventfd @wake_fd. */
-static void wait_and_serve(struct mm_struct *mm, int wake_fd)
+/*
+ * A fault wakes the readers of all CPUs, and the one that is on the faulter's
+ * should have it: two that read at once are in each other's way.  Most often
+ * that is who served last, so the others give him a moment.  Returns whether it
+ * is still there.
+ */
+static bool let_the_last_go_first(struct mm_struct *mm, const void *self)
+{
+	struct pollfd fd = { .fd = mm->source->fd, .events = POLLIN };
+
+	if (READ_ONCE(mm->handler->last_reader) == self)
+		return true;
+	gpusvm_sys_yield();
+	gpusvm_sys_poll(&fd, 1, 0);
+	if (!fd.revents)
+		return false;
+	WRITE_ONCE(mm->handler->last_reader, self);
+	return true;
+}
+
+/*
+ * Wait for something to read, for time to retry, or for the eventfd @wake_fd.
+ * @self is the same in every call of a thread, and of no other.
+ */
+static void wait_and_serve(struct mm_struct *mm, int wake_fd, const void *self)
 {
 	struct pollfd fds[] = {
 		{ .fd = mm->source->fd, .events = POLLIN },
@@ -290,6 +313,8 @@ static void wait_and_serve(struct mm_struct *mm, int wake_fd)
 	/* The wake-up that tells to stop is for all. */
 	if ((fds[1].revents & POLLIN) && !READ_ONCE(mm->handler->stop))
 		gpusvm_sys_read(wake_fd, &count, sizeof(count));
+	else if ((fds[0].revents & POLLIN) && !let_the_last_go_first(mm, self))
+		return;
 	serve(mm);
 }
 
@@ -299,7 +324,7 @@ static void *reader_main(void *arg)
 
 	serve(mm);
 	while (!READ_ONCE(mm->handler->stop))
-		wait_and_serve(mm, mm->handler->wake_fd);
+		wait_and_serve(mm, mm->handler->wake_fd, &mm);
 	return NULL;
 }
 
@@ -357,7 +382,7 @@ static void *spare_main(void *arg)
 		quiet = taken == last ? quiet + 1 : 0;
 		last = taken;
 		while (is_needed(handler, taken) && !READ_ONCE(handler->stop))
-			wait_and_serve(mm, handler->spare_fd);
+			wait_and_serve(mm, handler->spare_fd, &mm);
 	}
 	return NULL;
 }

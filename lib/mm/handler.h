@@ -51,6 +51,7 @@ struct job {
  * @wake_fd: eventfd that makes readers look at the queue
  * @spare_fd: eventfd that makes spares look whether they are needed
  * @stop: They are to end; atomic
+ * @last_reader: Who served a fault last, by something of his own; atomic
  * @retry_ns: When to let threads that wait for a fault try again, 0 for never
  * @failed_at: Address of the last fault that could not be served
  * @lock: Protects the following
@@ -73,6 +74,7 @@ struct handler {
 	int wake_fd;
 	int spare_fd;
 	bool stop;
+	const void *last_reader;
 	unsigned long retry_ns;
 	unsigned long failed_at;
 	pthread_mutex_t lock;
