@@ -267,6 +267,7 @@ struct drm_gpusvm_range {
  * @root: Tree of the notifiers
  * @notifier_list: The notifiers in address order
  * @lock_dep_map: The driver lock, for the checking build
+ * @index: Library-private: ranges by address
  *
  * Embedded in the driver's object, which must lie in memory that never
  * migrates.  Not reference-counted: it must outlive every reference to one of
@@ -291,6 +292,7 @@ struct drm_gpusvm {
 	 * the library may be built with different options.
 	 */
 	struct lockdep_map *lock_dep_map;
+	void *index;
 };
 
 /**

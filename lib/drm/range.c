@@ -14,6 +14,7 @@
 #include "itree.h"
 #include "log.h"
 #include "mm.h"
+#include "radix.h"
 
 static struct drm_gpusvm_range *to_range(struct interval_tree_node *node)
 {
@@ -21,12 +22,23 @@ static struct drm_gpusvm_range *to_range(struct interval_tree_node *node)
 		    : NULL;
 }
 
+/* Changed with the driver lock and the notifier lock, and read with either. */
+static struct radix *range_index(struct drm_gpusvm *gpusvm)
+{
+	return (struct radix *)&gpusvm->index;
+}
+
 struct drm_gpusvm_range *
 drm_gpusvm_range_find(struct drm_gpusvm_notifier *notifier, unsigned long start,
 		      unsigned long end)
 {
+	struct drm_gpusvm_range *range;
+
 	if (start >= end)
 		return NULL;
+	range = gpusvm_radix_get(range_index(notifier->gpusvm), start);
+	if (range && range->notifier == notifier)
+		return range;
 	return to_range(gpusvm_itree_first(&notifier->root, start, end - 1));
 }
 
@@ -70,6 +82,8 @@ static int range_insert(struct drm_gpusvm *gpusvm,
 		return -EAGAIN;
 	}
 	gpusvm_itree_insert(&notifier->root, &range->itree);
+	gpusvm_radix_set(range_index(gpusvm), range->itree.start,
+			 range->itree.last, range);
 	prev = to_range(gpusvm_itree_prev(&range->itree));
 	list_add(&range->entry, prev ? &prev->entry : &notifier->range_list);
 	gpusvm_up_write(&gpusvm->notifier_lock);
@@ -207,6 +221,8 @@ void gpusvm_range_unlink(struct drm_gpusvm *gpusvm,
 	gpusvm_free(range->dma_addr);
 	range->dma_addr = NULL;
 	gpusvm_itree_remove(&range->notifier->root, &range->itree);
+	gpusvm_radix_clear(range_index(gpusvm), range->itree.start,
+			   range->itree.last);
 	list_del(&range->entry);
 	gpusvm_up_write(&gpusvm->notifier_lock);
 	drm_gpusvm_range_put(range);

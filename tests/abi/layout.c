@@ -208,6 +208,7 @@ static void gpusvm(void)
 	FIELD(struct drm_gpusvm, root);
 	FIELD(struct drm_gpusvm, notifier_list);
 	FIELD(struct drm_gpusvm, lock_dep_map);
+	FIELD(struct drm_gpusvm, index);
 	TYPE(struct drm_gpusvm_ctx);
 	FIELD(struct drm_gpusvm_ctx, check_pages_threshold);
 	FIELD(struct drm_gpusvm_ctx, timeslice_ms);
