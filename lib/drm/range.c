@@ -75,9 +75,14 @@ static int range_insert(struct drm_gpusvm *gpusvm,
 {
 	struct drm_gpusvm_range *prev;
 
+	/* The notifier lock is no place to allocate. */
+	gpusvm_radix_reserve(range_index(gpusvm), range->itree.start,
+			     range->itree.last);
 	gpusvm_down_write(&gpusvm->notifier_lock);
 	if (gpusvm_change_is_near(gpusvm->mm, range->itree.start,
 				  range->itree.last + 1)) {
+		gpusvm_radix_clear(range_index(gpusvm), range->itree.start,
+				   range->itree.last);
 		gpusvm_up_write(&gpusvm->notifier_lock);
 		return -EAGAIN;
 	}

@@ -37,36 +37,61 @@ static struct radix_node *child_of(struct radix_node *node, unsigned long i)
 	return (struct radix_node *)node->entry[i];
 }
 
+/* Pairs with the loads of readers that see a new level before its entries. */
+static void publish(unsigned long *entry, const struct radix_node *node)
+{
+	__atomic_store_n(entry, (unsigned long)node, __ATOMIC_RELEASE);
+}
+
 /* The level below entry @i, made if need be. */
 static struct radix_node *make_child(struct radix_node *node, unsigned long i)
 {
+	struct radix_node *child;
+
 	if (!node->entry[i]) {
-		node->entry[i] = (unsigned long)gpusvm_alloc(sizeof(*node));
-		node->used += node->entry[i] != 0;
+		child = gpusvm_alloc(sizeof(*child));
+		if (!child)
+			return NULL;
+		publish(&node->entry[i], child);
+		node->used++;
 	}
 	return child_of(node, i);
 }
 
 /*
- * Fill [first, last] of a level whose entries cover 1 << @shift bytes: as a
- * whole what covers an entry, the rest in the level below.
+ * Make the levels for [first, last] below a level whose entries cover
+ * 1 << @shift bytes: none below an entry that is covered as a whole.
  */
-static void set(struct radix_node *node, unsigned int shift,
-		unsigned long first, unsigned long last, unsigned long value)
+static void reserve(struct radix_node *node, unsigned int shift,
+		    unsigned long first, unsigned long last)
 {
 	unsigned long size = 1ul << shift, start, end;
 	struct radix_node *child;
 
 	for (start = first; start <= last; start = end + 1) {
 		end = min(start | (size - 1), last);
-		if (end - start == size - 1) {
-			node->entry[index_of(start, shift)] = value;
-			node->used++;
+		if (end - start == size - 1)
 			continue;
-		}
 		child = make_child(node, index_of(start, shift));
 		if (child)
-			set(child, shift - BITS, start, end, value);
+			reserve(child, shift - BITS, start, end);
+	}
+}
+
+static void set(struct radix_node *node, unsigned int shift,
+		unsigned long first, unsigned long last, unsigned long value)
+{
+	unsigned long size = 1ul << shift, start, end, i;
+
+	for (start = first; start <= last; start = end + 1) {
+		end = min(start | (size - 1), last);
+		i = index_of(start, shift);
+		if (end - start == size - 1) {
+			node->entry[i] = value;
+			node->used++;
+		} else if (node->entry[i]) {
+			set(child_of(node, i), shift - BITS, start, end, value);
+		}
 	}
 }
 
@@ -94,14 +119,26 @@ static void clear(struct radix_node *node, unsigned int shift,
 	}
 }
 
+void gpusvm_radix_reserve(struct radix *radix, unsigned long first,
+			  unsigned long last)
+{
+	struct radix_node *root = radix->root;
+
+	if (is_beyond(last))
+		return;
+	if (!root) {
+		root = gpusvm_alloc(sizeof(*root));
+		if (!root)
+			return;
+		__atomic_store_n(&radix->root, root, __ATOMIC_RELEASE);
+	}
+	reserve(root, TOP_SHIFT, first, last);
+}
+
 void gpusvm_radix_set(struct radix *radix, unsigned long first,
 		      unsigned long last, void *value)
 {
-	if (is_beyond(last))
-		return;
-	if (!radix->root)
-		radix->root = gpusvm_alloc(sizeof(*radix->root));
-	if (radix->root)
+	if (radix->root && !is_beyond(last))
 		set(radix->root, TOP_SHIFT, first, last,
 		    (unsigned long)value | VALUE);
 }
@@ -120,14 +157,16 @@ void gpusvm_radix_clear(struct radix *radix, unsigned long first,
 
 void *gpusvm_radix_get(const struct radix *radix, unsigned long addr)
 {
-	const struct radix_node *node = radix->root;
+	const struct radix_node *node =
+		__atomic_load_n(&radix->root, __ATOMIC_ACQUIRE);
 	unsigned int shift = TOP_SHIFT;
 	unsigned long entry;
 
 	if (!node || is_beyond(addr))
 		return NULL;
 	for (;; shift -= BITS) {
-		entry = node->entry[index_of(addr, shift)];
+		entry = __atomic_load_n(&node->entry[index_of(addr, shift)],
+					__ATOMIC_ACQUIRE);
 		if (!entry || (entry & VALUE))
 			return (void *)(entry & ~VALUE);
 		node = (const struct radix_node *)entry;

@@ -5,8 +5,10 @@
  * and this takes two.
  *
  * It is an index to something else, and may lack entries: memory that runs out
- * or an address beyond its reach costs the entry and nothing more.  The caller
- * locks.
+ * or an address beyond its reach costs the entry and nothing more.
+ *
+ * The caller locks; but gpusvm_radix_reserve() keeps out only other changes, and
+ * no readers.
  */
 #ifndef GPUSVM_KERNEL_RADIX_H
 #define GPUSVM_KERNEL_RADIX_H
@@ -23,11 +25,18 @@ struct radix {
 	struct radix_node *root;
 };
 
-/* Let the pages of [first, last], which have no entry, lead to @value. */
+/* Make room for entries in [first, last]; nothing else here allocates. */
+void gpusvm_radix_reserve(struct radix *radix, unsigned long first,
+			  unsigned long last);
+
+/*
+ * Let the pages of [first, last], which have no entry, lead to @value, as far
+ * as room was made.
+ */
 void gpusvm_radix_set(struct radix *radix, unsigned long first,
 		      unsigned long last, void *value);
 
-/* Forget the entries of [first, last], which were set together. */
+/* Forget the entries of [first, last], which were set together, and the room. */
 void gpusvm_radix_clear(struct radix *radix, unsigned long first,
 			unsigned long last);
 

@@ -25,6 +25,7 @@ static int setup(void **state)
 	svm->chunk_sizes = size_list;
 	svm->num_chunks = 3;
 	memset(&notifier, 0, sizeof(notifier));
+	notifier.gpusvm = svm;
 	notifier.itree.start = fake_addr(fake, 0);
 	notifier.itree.last = fake_addr(fake, WINDOW) - 1;
 	memset(&ctx, 0, sizeof(ctx));

@@ -58,6 +58,7 @@ static void set_slots(unsigned long slot, unsigned long n)
 {
 	unsigned long i;
 
+	gpusvm_radix_reserve(&radix, addr_of(slot), addr_of(slot + n) - 1);
 	gpusvm_radix_set(&radix, addr_of(slot), addr_of(slot + n) - 1,
 			 &model[slot]);
 	for (i = slot; i < slot + n; i++)
@@ -97,6 +98,7 @@ static void set_that_covers_a_level_takes_one_entry(void **state)
 	size_t live;
 
 	(void)state;
+	gpusvm_radix_reserve(&radix, size, 3 * size - 1);
 	gpusvm_radix_set(&radix, size, 3 * size - 1, model);
 	live = gpusvm_alloc_live();
 	assert_in_range(live, blocks + 1, blocks + 2);
@@ -110,6 +112,7 @@ static void set_that_covers_a_level_takes_one_entry(void **state)
 static void addresses_beyond_its_reach_are_missing(void **state)
 {
 	(void)state;
+	gpusvm_radix_reserve(&radix, 1ul << 62, (1ul << 62) + PAGE_SIZE - 1);
 	gpusvm_radix_set(&radix, 1ul << 62, (1ul << 62) + PAGE_SIZE - 1, model);
 	assert_null(gpusvm_radix_get(&radix, 1ul << 62));
 	gpusvm_radix_clear(&radix, 1ul << 62, (1ul << 62) + PAGE_SIZE - 1);
@@ -122,8 +125,9 @@ static void set_without_memory_is_missing(void **state)
 	(void)state;
 	for (n = 1; n <= 4; n++) {
 		fail_in = n;
-		gpusvm_radix_set(&radix, addr_of(0), addr_of(1) - 1, model);
+		gpusvm_radix_reserve(&radix, addr_of(0), addr_of(1) - 1);
 		assert_int_equal(fail_in, 0);
+		gpusvm_radix_set(&radix, addr_of(0), addr_of(1) - 1, model);
 		assert_null(gpusvm_radix_get(&radix, addr_of(0)));
 		gpusvm_radix_clear(&radix, addr_of(0), addr_of(1) - 1);
 		assert_int_equal(gpusvm_alloc_live(), blocks);
