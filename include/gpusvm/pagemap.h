@@ -29,6 +29,22 @@ enum memory_type {
 };
 
 struct dev_pagemap_ops;
+struct gpusvm_copy_engine;
+
+/**
+ * struct gpusvm_pagemap_file - A file that device memory is in
+ * @fd: The file, open for reading and writing; the pagemap's owner keeps it
+ *	open
+ * @mapped: The file is mapped, shared, where the pagemap's range is: it can be
+ *	copied by address
+ * @offset: Where in the file the range begins, in bytes; a multiple of the page
+ *	size
+ */
+struct gpusvm_pagemap_file {
+	int fd;
+	bool mapped;
+	u64 offset;
+};
 
 /**
  * struct dev_pagemap - A piece of device memory
@@ -40,6 +56,9 @@ struct dev_pagemap_ops;
  * @range: First and last byte, page-aligned and inclusive as in the kernel
  * @range.start: First byte
  * @range.end: Last byte
+ * @engine: How gpusvm_copy_to_devmem() and gpusvm_copy_to_ram() copy; NULL for
+ *	memcpy
+ * @file: The file that it is in; NULL for memory at its range's addresses
  * @pages: Library-private
  * @next: Library-private
  *
@@ -54,6 +73,8 @@ struct dev_pagemap {
 		u64 start;
 		u64 end;
 	} range;
+	struct gpusvm_copy_engine *engine;
+	const struct gpusvm_pagemap_file *file;
 	struct page *pages;
 	struct dev_pagemap *next;
 };
