@@ -60,6 +60,7 @@ static struct gpusvm_copy_engine stream_engine = { .ops = &stream_ops };
 
 /* ---- Life ---- */
 
+#if !GPUSVM_HAVE_LIBURING
 int gpusvm_copy_uring_create(struct gpusvm_copy_engine **engine,
 			     const struct gpusvm_copy_engine_opts *opts)
 {
@@ -68,6 +69,7 @@ int gpusvm_copy_uring_create(struct gpusvm_copy_engine **engine,
 	log_error("copy_engine_create: built without liburing");
 	return -EOPNOTSUPP;
 }
+#endif
 
 int gpusvm_copy_engine_create(struct gpusvm_copy_engine **engine,
 			      const struct gpusvm_copy_engine_opts *opts)
