@@ -8,8 +8,9 @@
  * - gpusvm_memcpy_to_devmem(), gpusvm_stream_to_devmem() and their _to_ram()
  *   have no state;
  * - gpusvm_copy_to_devmem() and gpusvm_copy_to_ram() leave the work to the
- *   engine of the pages' pagemap (&struct dev_pagemap.engine), an object of
- *   gpusvm_copy_engine_create() or of the program.
+ *   engine of the pages' pagemap (&struct gpusvm_devmem_pool_opts.engine, or
+ *   &struct dev_pagemap.engine), an object of gpusvm_copy_engine_create() or of
+ *   the program.
  *
  * All of them are for devices that use CPU addresses (no &struct
  * gpusvm_dma_ops).

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ready device memory: a pool of pages on a NUMA node, with its pagemap.
+ * Ready device memory: a pool of pages on a NUMA node or in a file, with its
+ * pagemap.
  */
 #ifndef GPUSVM_DEVMEM_H
 #define GPUSVM_DEVMEM_H
@@ -14,16 +15,42 @@
 extern "C" {
 #endif
 
+struct gpusvm_copy_engine;
 struct gpusvm_devmem_pool;
+
+/**
+ * enum gpusvm_devmem_type - What device memory is
+ * @GPUSVM_DEVMEM_NUMA: Memory of a NUMA node
+ * @GPUSVM_DEVMEM_MEMFD: An anonymous file in memory (memfd_create(2)), mapped
+ * @GPUSVM_DEVMEM_FILE: A file; one on tmpfs is mapped, one on disk is not
+ *
+ * Memory that is not mapped has addresses (gpusvm_page_address()) that cannot be
+ * accessed.  The io_uring engine (GPUSVM_COPY_URING) copies it.
+ */
+enum gpusvm_devmem_type {
+	GPUSVM_DEVMEM_NUMA,
+	GPUSVM_DEVMEM_MEMFD,
+	GPUSVM_DEVMEM_FILE,
+};
 
 /**
  * struct gpusvm_devmem_pool_opts - Options of gpusvm_devmem_pool_create()
  * @size: sizeof(struct gpusvm_devmem_pool_opts)
  * @bytes: Size of the pool; rounded up to a page
- * @node: NUMA node, or -1 for the best one: a node without CPUs if there is
- *	one, else the farthest, else the only one
+ * @node: With GPUSVM_DEVMEM_NUMA, the node, or -1 for the best one: a node
+ *	without CPUs if there is one, else the farthest, else the only one
  * @owner: Owner token of the pagemap, see drm_gpusvm_init()
  * @pgmap_ops: drm_gpusvm_pagemap_ops_get()
+ * @type: What the memory is
+ * @path: With GPUSVM_DEVMEM_FILE, a directory, in which an unnamed file is made,
+ *	with O_DIRECT if that can be had; it goes with the pool
+ * @fd: With GPUSVM_DEVMEM_FILE and no @path: a file or block device that is
+ *	open for reading and writing, with O_DIRECT to keep it out of the page
+ *	cache.  Its first @bytes are overwritten.  The caller closes it, after
+ *	the pool has been destroyed
+ * @engine: How gpusvm_copy_to_devmem() and gpusvm_copy_to_ram() copy to and from
+ *	the pool, see gpusvm/copy.h; NULL for memcpy.  Destroyed by the caller,
+ *	after the pool
  */
 struct gpusvm_devmem_pool_opts {
 	size_t size;
@@ -31,16 +58,22 @@ struct gpusvm_devmem_pool_opts {
 	int node;
 	void *owner;
 	const struct dev_pagemap_ops *pgmap_ops;
+	enum gpusvm_devmem_type type;
+	const char *path;
+	int fd;
+	struct gpusvm_copy_engine *engine;
 };
 
 /**
  * struct gpusvm_devmem_pool_info - What a pool is
  * @size: sizeof(struct gpusvm_devmem_pool_info), set by the caller
- * @node: The NUMA node that its pages were found on
+ * @node: The NUMA node that its pages were found on; -1 for a file
  * @emulated: The machine has one node only: "device" memory is as near as any
  *	other
  * @bytes: Size
  * @free_bytes: Not allocated now
+ * @mapped: It can be accessed at gpusvm_page_address()
+ * @direct: It is in a file that passes the page cache by (O_DIRECT)
  */
 struct gpusvm_devmem_pool_info {
 	size_t size;
@@ -48,20 +81,25 @@ struct gpusvm_devmem_pool_info {
 	bool emulated;
 	size_t bytes;
 	size_t free_bytes;
+	bool mapped;
+	bool direct;
 };
 
 /**
- * gpusvm_devmem_pool_create() - Take device memory from a NUMA node
+ * gpusvm_devmem_pool_create() - Take device memory
  * @pool: Filled with the pool
  * @opts: Options
  *
- * The memory is populated at once and its placement verified.
+ * The memory of a node is populated at once and its placement verified; that of
+ * a file is allocated at once.
  *
  * Context: May sleep.
  * Return: 0; -EINVAL for bad options; -ENODEV if there is no such node, or it
  * has no memory; -ENOMEM if it has less than asked for; -EPERM if the process
- * may not use it; -EXDEV if the kernel put pages elsewhere all the same.  A log
- * line says more.
+ * may not use it; -EXDEV if the kernel put pages elsewhere all the same; -ENOSPC
+ * if the file's disk has too little room; -EOPNOTSUPP if the directory cannot
+ * have unnamed files; another error of opening, growing or reading the file.  A
+ * log line says more.
  */
 GPUSVM_API int
 gpusvm_devmem_pool_create(struct gpusvm_devmem_pool **pool,

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -107,6 +108,24 @@ int gpusvm_sys_poll(struct pollfd *fds, unsigned int nfds, long timeout_ns)
 int gpusvm_sys_eventfd(unsigned int value, int flags)
 {
 	return (int)call2(SYS_eventfd2, value, flags);
+}
+
+int gpusvm_sys_memfd_create(const char *name, unsigned int flags)
+{
+	return (int)call2(SYS_memfd_create, name, flags);
+}
+
+int gpusvm_sys_fd_flags(int fd)
+{
+	return (int)call2(SYS_fcntl, fd, F_GETFL);
+}
+
+long gpusvm_sys_fs_magic(int fd)
+{
+	struct statfs fs;
+	long err = call2(SYS_fstatfs, fd, &fs);
+
+	return err ? err : (long)fs.f_type;
 }
 
 long gpusvm_sys_mmap(unsigned long addr, size_t len, int prot, int flags,

@@ -43,6 +43,11 @@ int gpusvm_sys_truncate(const char *path, off_t len);
 int gpusvm_sys_file_id(int fd, const char *path, unsigned long *inode,
 		       size_t *block);
 int gpusvm_sys_eventfd(unsigned int value, int flags);
+int gpusvm_sys_memfd_create(const char *name, unsigned int flags);
+/* O_*, as open() and fcntl() have set them. */
+int gpusvm_sys_fd_flags(int fd);
+/* The type of the file system that an open file is on, as <linux/magic.h>. */
+long gpusvm_sys_fs_magic(int fd);
 
 /* Memory; addresses, never error values, on success */
 long gpusvm_sys_mmap(unsigned long addr, size_t len, int prot, int flags,

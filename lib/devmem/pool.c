@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A pool of device pages: NUMA memory, its pagemap, and a first-fit bitmap
- * allocator over it.
+ * A pool of device pages: memory of a NUMA node or in a file, its pagemap, and
+ * a first-fit bitmap allocator over it.
  */
 #include <errno.h>
 #include <gpusvm/devmem.h>
@@ -12,6 +12,7 @@
 
 #include "alloc.h"
 #include "compiler.h"
+#include "file.h"
 #include "log.h"
 #include "numa.h"
 #include "page_size.h"
@@ -19,7 +20,9 @@
 /**
  * struct gpusvm_devmem_pool - The pool
  * @pgmap: Its pagemap
- * @memory: Its memory
+ * @type: What its memory is
+ * @numa: Its memory, if that is on a node
+ * @file: Its memory, if that is in a file
  * @npages: Size
  * @lock: Protects the following
  * @nfree: Pages not allocated
@@ -27,7 +30,11 @@
  */
 struct gpusvm_devmem_pool {
 	struct dev_pagemap pgmap;
-	struct numa_memory memory;
+	enum gpusvm_devmem_type type;
+	union {
+		struct numa_memory numa;
+		struct file_memory file;
+	};
 	unsigned long npages;
 	pthread_mutex_t lock;
 	unsigned long nfree;
@@ -49,10 +56,12 @@ static void mark(struct gpusvm_devmem_pool *pool, unsigned long i,
 static int check_opts(const struct gpusvm_devmem_pool_opts *opts)
 {
 	if (opts && opts->size == sizeof(*opts) && opts->pgmap_ops &&
-	    opts->bytes && opts->bytes <= ~PAGE_SIZE)
+	    opts->type >= GPUSVM_DEVMEM_NUMA &&
+	    opts->type <= GPUSVM_DEVMEM_FILE && opts->bytes &&
+	    opts->bytes <= ~PAGE_SIZE)
 		return 0;
-	log_error("devmem_pool_create: no options, a bad size in them, no "
-		  "bytes or no pgmap_ops");
+	log_error("devmem_pool_create: no options, a bad size or type in them, "
+		  "no bytes or no pgmap_ops");
 	return -EINVAL;
 }
 
@@ -70,28 +79,52 @@ static struct gpusvm_devmem_pool *pool_alloc(unsigned long npages)
 	return pool;
 }
 
+static int take_memory(struct gpusvm_devmem_pool *pool,
+		       const struct gpusvm_devmem_pool_opts *opts)
+{
+	size_t size = pool->npages << PAGE_SHIFT;
+	int err;
+
+	pool->type = opts->type;
+	if (opts->type == GPUSVM_DEVMEM_NUMA) {
+		err = gpusvm_numa_take(&pool->numa, size, opts->node);
+		pool->pgmap.range.start = pool->numa.addr;
+	} else {
+		err = gpusvm_file_take(&pool->file, size, opts);
+		pool->pgmap.range.start = pool->file.addr;
+		pool->pgmap.file = &pool->file.file;
+	}
+	pool->pgmap.range.end = pool->pgmap.range.start + size - 1;
+	return err;
+}
+
+static void give_back(struct gpusvm_devmem_pool *pool)
+{
+	if (pool->type == GPUSVM_DEVMEM_NUMA)
+		gpusvm_numa_give_back(&pool->numa);
+	else
+		gpusvm_file_give_back(&pool->file);
+}
+
 int gpusvm_devmem_pool_create(struct gpusvm_devmem_pool **pool,
 			      const struct gpusvm_devmem_pool_opts *opts)
 {
 	struct gpusvm_devmem_pool *new;
-	size_t size;
 	int err;
 
 	err = pool ? check_opts(opts) : -EINVAL;
 	if (err)
 		return err;
-	size = PAGE_ALIGN_UP(opts->bytes);
-	new = pool_alloc(size >> PAGE_SHIFT);
+	new = pool_alloc(PAGE_ALIGN_UP(opts->bytes) >> PAGE_SHIFT);
 	if (!new)
 		return -ENOMEM;
-	err = gpusvm_numa_take(&new->memory, size, opts->node);
+	err = take_memory(new, opts);
 	if (err)
 		goto err_free;
 	new->pgmap.type = MEMORY_DEVICE_PRIVATE;
 	new->pgmap.ops = opts->pgmap_ops;
 	new->pgmap.owner = opts->owner;
-	new->pgmap.range.start = new->memory.addr;
-	new->pgmap.range.end = new->memory.addr + size - 1;
+	new->pgmap.engine = opts->engine;
 	err = gpusvm_pagemap_add(&new->pgmap);
 	if (err)
 		goto err_give_back;
@@ -99,7 +132,7 @@ int gpusvm_devmem_pool_create(struct gpusvm_devmem_pool **pool,
 	return 0;
 
 err_give_back:
-	gpusvm_numa_give_back(&new->memory);
+	give_back(new);
 err_free:
 	gpusvm_free(new);
 	return err;
@@ -114,7 +147,7 @@ int gpusvm_devmem_pool_destroy(struct gpusvm_devmem_pool *pool)
 	err = gpusvm_pagemap_remove(&pool->pgmap);
 	if (err)
 		return err;
-	gpusvm_numa_give_back(&pool->memory);
+	give_back(pool);
 	pthread_mutex_destroy(&pool->lock);
 	gpusvm_free(pool);
 	return 0;
@@ -124,14 +157,18 @@ int gpusvm_devmem_pool_info(struct gpusvm_devmem_pool *pool,
 			    struct gpusvm_devmem_pool_info *info)
 {
 	struct gpusvm_devmem_pool_info now;
+	bool numa;
 
 	if (!pool || !info || info->size < sizeof(info->size))
 		return -EINVAL;
+	numa = pool->type == GPUSVM_DEVMEM_NUMA;
 	now = (struct gpusvm_devmem_pool_info){
 		.size = min(info->size, sizeof(now)),
-		.node = pool->memory.node,
-		.emulated = pool->memory.emulated,
+		.node = numa ? pool->numa.node : -1,
+		.emulated = numa && pool->numa.emulated,
 		.bytes = pool->npages << PAGE_SHIFT,
+		.mapped = numa || pool->file.file.mapped,
+		.direct = !numa && pool->file.direct,
 	};
 	pthread_mutex_lock(&pool->lock);
 	now.free_bytes = pool->nfree << PAGE_SHIFT;
@@ -178,7 +215,7 @@ int gpusvm_devmem_pool_alloc(struct gpusvm_devmem_pool *pool, size_t bytes,
 	pthread_mutex_unlock(&pool->lock);
 	if (first == pool->npages)
 		return -ENOSPC;
-	*pfn = (pool->memory.addr >> PAGE_SHIFT) + first;
+	*pfn = (pool->pgmap.range.start >> PAGE_SHIFT) + first;
 	return 0;
 }
 
@@ -188,7 +225,7 @@ void gpusvm_devmem_pool_free(struct gpusvm_devmem_pool *pool, unsigned long pfn,
 	unsigned long n = PAGE_ALIGN_UP(bytes) >> PAGE_SHIFT;
 
 	pthread_mutex_lock(&pool->lock);
-	mark(pool, pfn - (pool->memory.addr >> PAGE_SHIFT), n);
+	mark(pool, pfn - (pool->pgmap.range.start >> PAGE_SHIFT), n);
 	pool->nfree += n;
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -68,6 +68,9 @@ static void scalars(void)
 	VALUE(GPUSVM_COPY_STREAM);
 	VALUE(GPUSVM_COPY_THREADS);
 	VALUE(GPUSVM_COPY_URING);
+	VALUE(GPUSVM_DEVMEM_NUMA);
+	VALUE(GPUSVM_DEVMEM_MEMFD);
+	VALUE(GPUSVM_DEVMEM_FILE);
 	VALUE(GPUSVM_TECHNIQUE_AUTO);
 	VALUE(GPUSVM_TECHNIQUE_MOVE);
 	VALUE(GPUSVM_TECHNIQUE_WRITE_PROTECT);
@@ -291,12 +294,18 @@ static void user_space(void)
 	FIELD(struct gpusvm_devmem_pool_opts, node);
 	FIELD(struct gpusvm_devmem_pool_opts, owner);
 	FIELD(struct gpusvm_devmem_pool_opts, pgmap_ops);
+	FIELD(struct gpusvm_devmem_pool_opts, type);
+	FIELD(struct gpusvm_devmem_pool_opts, path);
+	FIELD(struct gpusvm_devmem_pool_opts, fd);
+	FIELD(struct gpusvm_devmem_pool_opts, engine);
 	TYPE(struct gpusvm_devmem_pool_info);
 	FIELD(struct gpusvm_devmem_pool_info, size);
 	FIELD(struct gpusvm_devmem_pool_info, node);
 	FIELD(struct gpusvm_devmem_pool_info, emulated);
 	FIELD(struct gpusvm_devmem_pool_info, bytes);
 	FIELD(struct gpusvm_devmem_pool_info, free_bytes);
+	FIELD(struct gpusvm_devmem_pool_info, mapped);
+	FIELD(struct gpusvm_devmem_pool_info, direct);
 }
 
 int main(void)

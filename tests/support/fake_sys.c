@@ -252,6 +252,11 @@ DEFINE_CALL(int, poll, POLL,
 	    (fds, nfds, timeout_ns), A(fds), nfds, A(timeout_ns))
 DEFINE_CALL(int, eventfd, EVENTFD, (unsigned int value, int flags),
 	    (value, flags), value, A(flags))
+DEFINE_CALL(int, memfd_create, MEMFD_CREATE,
+	    (const char *name, unsigned int flags), (name, flags), A(name),
+	    flags)
+DEFINE_CALL(int, fd_flags, FD_FLAGS, (int fd), (fd), A(fd))
+DEFINE_CALL(long, fs_magic, FS_MAGIC, (int fd), (fd), A(fd))
 DEFINE_CALL(long, mmap, MMAP,
 	    (unsigned long addr, size_t len, int prot, int flags, int fd,
 	     off_t offset),

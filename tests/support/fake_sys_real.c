@@ -51,6 +51,9 @@
 #define gpusvm_sys_brk fake_sys_real_brk
 #define gpusvm_sys_sbrk fake_sys_real_sbrk
 #define gpusvm_sys_fallocate fake_sys_real_fallocate
+#define gpusvm_sys_memfd_create fake_sys_real_memfd_create
+#define gpusvm_sys_fd_flags fake_sys_real_fd_flags
+#define gpusvm_sys_fs_magic fake_sys_real_fs_magic
 #define gpusvm_sys_ftruncate fake_sys_real_ftruncate
 #define gpusvm_sys_truncate fake_sys_real_truncate
 #define gpusvm_sys_file_id fake_sys_real_file_id
