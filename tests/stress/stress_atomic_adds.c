@@ -7,8 +7,9 @@
  * With the ready pool and copy engine, as a runtime would use them.
  *
  * argv[1]: move or wp; mprotect for that source; argv[2]: largest range in
- * bytes; argv[3]: huge, for transparent huge pages.  GPUSVM_STRESS_SECONDS: how
- * long (10).
+ * bytes; argv[3]: huge, for transparent huge pages; disk, for device memory in
+ * an unnamed file in the working directory.  GPUSVM_STRESS_SECONDS: how long
+ * (10).  GPUSVM_TEST_ENGINE: the copy engine; uring has device memory in a file.
  */
 #include <drm/drm_gpusvm.h>
 #include <gpusvm/copy.h>
@@ -27,6 +28,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "engine.h"
+
 #define ADDERS 3
 #define ALIGNMENT (2ul << 20)
 #define MEMORY (8ul << 20)
@@ -43,6 +46,7 @@ struct block {
 
 static struct mm_struct *mm;
 static struct gpusvm_devmem_pool *pool;
+static struct gpusvm_copy_engine *engine;
 static struct drm_gpusvm *svm;
 static struct drm_pagemap dpagemap;
 static unsigned long *words;
@@ -77,8 +81,8 @@ static int populate(struct drm_gpusvm_devmem *devmem, unsigned long npages,
 static const struct drm_gpusvm_devmem_ops devmem_ops = {
 	.devmem_release = devmem_release,
 	.populate_devmem_pfn = populate,
-	.copy_to_devmem = gpusvm_memcpy_to_devmem,
-	.copy_to_ram = gpusvm_memcpy_to_ram,
+	.copy_to_devmem = gpusvm_copy_to_devmem,
+	.copy_to_ram = gpusvm_copy_to_ram,
 };
 
 static struct drm_pagemap_device_addr
@@ -236,16 +240,52 @@ static void map_words(bool huge)
 		madvise(words, MEMORY, MADV_HUGEPAGE);
 }
 
-static void set_up(const char *how, unsigned long largest)
+static bool cannot_be_had(int err)
 {
-	struct gpusvm_mm_opts opts = { .size = sizeof(opts) };
-	const struct gpusvm_devmem_pool_opts pool_opts = {
-		.size = sizeof(pool_opts),
+	return err == -EPERM || err == -ENOSYS || err == -EOPNOTSUPP;
+}
+
+static void skip_or_die(const char *what, int err)
+{
+	if (!cannot_be_had(err))
+		die(what, err);
+	printf("skip: no %s here: %s\n", what, strerror(-err));
+	exit(77);
+}
+
+static void set_up_pool(bool disk)
+{
+	struct gpusvm_devmem_pool_opts opts = {
+		.size = sizeof(opts),
 		.bytes = 2 * MEMORY,
 		.node = -1,
 		.owner = &pool,
 		.pgmap_ops = drm_gpusvm_pagemap_ops_get(),
 	};
+	struct gpusvm_devmem_pool_info info = { .size = sizeof(info) };
+	int err;
+
+	err = test_engine_create(&engine);
+	if (err)
+		skip_or_die("copy engine", err);
+	opts.engine = engine;
+	if (disk) {
+		opts.type = GPUSVM_DEVMEM_FILE;
+		opts.path = ".";
+	} else if (engine) {
+		opts.type = GPUSVM_DEVMEM_MEMFD;
+	}
+	err = gpusvm_devmem_pool_create(&pool, &opts);
+	if (err)
+		skip_or_die("device memory", err);
+	gpusvm_devmem_pool_info(pool, &info);
+	printf("device memory: %s%s\n", info.mapped ? "mapped" : "not mapped",
+	       info.direct ? ", O_DIRECT" : "");
+}
+
+static void set_up(const char *how, unsigned long largest, bool disk)
+{
+	struct gpusvm_mm_opts opts = { .size = sizeof(opts) };
 	const unsigned long *chunks = chunk_sizes;
 	int err;
 
@@ -257,14 +297,10 @@ static void set_up(const char *how, unsigned long largest)
 					 : GPUSVM_TECHNIQUE_WRITE_PROTECT;
 	gpusvm_set_log(log_line, NULL, GPUSVM_LOG_WARNING);
 	err = gpusvm_mm_open(&mm, &opts);
-	if (err == -EPERM || err == -ENOSYS || err == -EOPNOTSUPP) {
-		printf("skipped: %s\n", strerror(-err));
-		exit(77);
-	}
-	if (!err)
-		err = gpusvm_devmem_pool_create(&pool, &pool_opts);
-	if (!err)
-		err = gpusvm_exclude(&dpagemap, sizeof(dpagemap));
+	if (err)
+		skip_or_die("mirrored address space", err);
+	set_up_pool(disk);
+	err = gpusvm_exclude(&dpagemap, sizeof(dpagemap));
 	svm = gpusvm_alloc(sizeof(*svm));
 	if (err || !svm)
 		die("set up", err);
@@ -319,11 +355,13 @@ int main(int argc, char **argv)
 	int err;
 
 	if (argc < 3) {
-		printf("usage: %s move|wp|mprotect BYTES [huge]\n", argv[0]);
+		printf("usage: %s move|wp|mprotect BYTES [huge|disk]\n",
+		       argv[0]);
 		return 2;
 	}
-	set_up(argv[1], strtoul(argv[2], NULL, 0));
-	map_words(argc > 3);
+	set_up(argv[1], strtoul(argv[2], NULL, 0),
+	       argc > 3 && !strcmp(argv[3], "disk"));
+	map_words(argc > 3 && !strcmp(argv[3], "huge"));
 	printf("seed: GPUSVM_TEST_SEED=%u\n", seed);
 	migrations = run(seed,
 			 1000 * strtoul(seconds ? seconds : "10", NULL, 0),
@@ -339,5 +377,6 @@ int main(int argc, char **argv)
 		err = gpusvm_devmem_pool_destroy(pool);
 	if (err)
 		die("close", err);
+	gpusvm_copy_engine_destroy(engine);
 	return sum == added && migrations && sent ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -6,6 +6,7 @@
 #include "fake_driver.h"
 #include "fake_internal.h"
 
+#include <gpusvm/copy.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -335,6 +336,36 @@ static void *system_memory(dma_addr_t addr)
 	return (void *)(uintptr_t)addr;
 }
 
+/* The ready engines know no addresses but the CPU's. */
+static bool to_cpu_addresses(dma_addr_t *dma_addr, unsigned long npages)
+{
+	bool mapped = false;
+	unsigned long i;
+
+	for (i = 0; i < npages; i++) {
+		if (dma_addr[i] < FAKE_DMA_OFFSET)
+			continue;
+		dma_addr[i] -= FAKE_DMA_OFFSET;
+		mapped = true;
+	}
+	return mapped;
+}
+
+static int copy_by_engine(int (*copy)(struct page **pages, dma_addr_t *dma_addr,
+				      unsigned long npages),
+			  struct page **pages, dma_addr_t *dma_addr,
+			  unsigned long npages)
+{
+	bool mapped = to_cpu_addresses(dma_addr, npages);
+	int err = copy(pages, dma_addr, npages);
+	unsigned long i;
+
+	for (i = 0; mapped && i < npages; i++)
+		if (dma_addr[i])
+			dma_addr[i] += FAKE_DMA_OFFSET;
+	return err;
+}
+
 static int copy_to_devmem(struct page **pages, dma_addr_t *dma_addr,
 			  unsigned long npages)
 {
@@ -350,6 +381,9 @@ static int copy_to_devmem(struct page **pages, dma_addr_t *dma_addr,
 	err = fake_fault_fire(&d->fail_copy_to_devmem);
 	if (err)
 		return err;
+	if (d->pagemap.engine)
+		return copy_by_engine(gpusvm_copy_to_devmem, pages, dma_addr,
+				      npages);
 	for (i = 0; i < npages; i++)
 		if (pages[i] && dma_addr[i])
 			memcpy(gpusvm_page_address(pages[i]),
@@ -370,6 +404,9 @@ static int copy_to_ram(struct page **pages, dma_addr_t *dma_addr,
 	fake_count(&d->copies_to_ram);
 	record_copy(d, true, pages, dma_addr, npages);
 	err = fake_fault_fire(&d->fail_copy_to_ram);
+	if (!err && d->pagemap.engine)
+		err = copy_by_engine(gpusvm_copy_to_ram, pages, dma_addr,
+				     npages);
 	if (err)
 		return err;
 	for (i = 0; i < npages; i++) {
@@ -379,7 +416,8 @@ static int copy_to_ram(struct page **pages, dma_addr_t *dma_addr,
 		if (!pages[i] || !dma_addr[i])
 			continue;
 		source = gpusvm_page_address(pages[i]);
-		memcpy(system_memory(dma_addr[i]), source, PS);
+		if (!d->pagemap.engine)
+			memcpy(system_memory(dma_addr[i]), source, PS);
 		index = (unsigned long)(source - d->devmem) / PS;
 		fake_count(&d->devmem_homecomings[index]);
 	}
@@ -398,6 +436,21 @@ const struct drm_gpusvm_devmem_ops fake_devmem_ops = {
 struct fake_driver *fake_driver_of_pagemap(struct dev_pagemap *pagemap)
 {
 	return container_of(pagemap, struct fake_driver, pagemap);
+}
+
+/* In a file, which every engine can reach, in the place of what is there. */
+static void map_file(struct fake_driver *d)
+{
+	d->file.fd = memfd_create("fake device memory", MFD_CLOEXEC);
+	assert_true(d->file.fd >= 0);
+	d->file.mapped = true;
+	assert_int_equal(ftruncate(d->file.fd, (off_t)d->devmem_bytes), 0);
+	assert_ptr_equal(mmap(d->devmem, d->devmem_bytes,
+			      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			      d->file.fd, 0),
+			 d->devmem);
+	d->pagemap.file = &d->file;
+	d->pagemap.engine = test_engine;
 }
 
 /* Device memory: page aligned to 2 MiB, excluded, described by the pagemap. */
@@ -421,6 +474,8 @@ static void create_devmem(struct fake_driver *d,
 	d->devmem = (unsigned char *)start;
 	d->devmem_bytes = bytes;
 	assert_ret(gpusvm_exclude(d->devmem, bytes), 0);
+	if (test_engine)
+		map_file(d);
 
 	d->devmem_used = gpusvm_alloc(bytes / PS * sizeof(*d->devmem_used));
 	d->devmem_homecomings =
@@ -489,6 +544,8 @@ bool fake_device_destroy(struct fake_driver *d)
 		gpusvm_include(d->devmem, d->devmem_bytes);
 		munmap(d->devmem, d->devmem_bytes);
 	}
+	if (d->pagemap.file)
+		close(d->file.fd);
 	gpusvm_free(d->allocs);
 	gpusvm_free(d->devmem_homecomings);
 	gpusvm_free(d->devmem_used);

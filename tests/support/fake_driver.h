@@ -181,6 +181,8 @@ struct fake_driver_config {
 struct fake_driver {
 	struct drm_gpusvm gpusvm;
 	struct dev_pagemap pagemap;
+	/* With a copy engine: what device memory is in. */
+	struct gpusvm_pagemap_file file;
 	struct drm_pagemap dpagemap;
 	struct device *dev;
 	struct drm_device *drm;

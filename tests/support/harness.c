@@ -7,12 +7,15 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <gpusvm/copy.h>
 #include <gpusvm/hooks.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "engine.h"
 
 #ifdef TEST_INTERNAL
 #include "alloc.h"
@@ -21,6 +24,7 @@
 #define MAX_CLEANUPS 128
 
 struct mm_struct *test_mm;
+struct gpusvm_copy_engine *test_engine;
 
 /* The thread sanitizer starts one of its own with the program's first. */
 #ifdef __SANITIZE_THREAD__
@@ -261,6 +265,15 @@ static int run(const struct CMUnitTest *tests, size_t num_tests)
 	return EXIT_SUCCESS;
 }
 
+static int cannot_start(const char *what, int err)
+{
+	print_message("no %s: %s\n", what, strerror(-err));
+	if (err != -EPERM && err != -ENOSYS && err != -EOPNOTSUPP)
+		return EXIT_FAILURE;
+	print_message("skip: this machine has no %s\n", what);
+	return TEST_SKIPPED;
+}
+
 int test_main(const struct CMUnitTest *tests, size_t num_tests, int argc,
 	      char **argv)
 {
@@ -279,19 +292,16 @@ int test_main(const struct CMUnitTest *tests, size_t num_tests, int argc,
 			      "have GPUSVM_TEST_TECHNIQUE\n");
 		return TEST_SKIPPED;
 	}
-	if (err == -EPERM || err == -ENOSYS) {
-		print_message("skipped: no mirrored address space: %s\n",
-			      strerror(-err));
-		return TEST_SKIPPED;
-	}
-	if (err) {
-		print_error("gpusvm_mm_open: %s\n", strerror(-err));
-		return EXIT_FAILURE;
-	}
+	if (err)
+		return cannot_start("mirrored address space", err);
+	err = test_engine_create(&test_engine);
+	if (err)
+		return cannot_start("copy engine", err);
 
 	features = gpusvm_mm_features(test_mm);
 	result = run(tests, num_tests);
 
+	gpusvm_copy_engine_destroy(test_engine);
 	err = gpusvm_mm_close(test_mm);
 	if (err) {
 		print_error("gpusvm_mm_close: %s\n", strerror(-err));

@@ -26,9 +26,10 @@
  *
  * Environment: GPUSVM_TEST_SEED repeats a run, GPUSVM_TEST_TECHNIQUE=move or
  * wp picks how pages are taken from the CPU, GPUSVM_TEST_SOURCE=user, mprotect
- * or manual what tells of faults, GPUSVM_TEST_SLOW=n multiplies all
- * time limits, GPUSVM_TEST_VERBOSE=1 shows every log line.  The first argument
- * is a pattern that selects tests.
+ * or manual what tells of faults, GPUSVM_TEST_ENGINE=stream, threads or uring
+ * what the fake driver copies with, GPUSVM_TEST_SLOW=n multiplies all time
+ * limits, GPUSVM_TEST_VERBOSE=1 shows every log line.  The first argument is a
+ * pattern that selects tests.
  */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
@@ -65,6 +66,8 @@
 
 /* The address space; open while tests run. */
 extern struct mm_struct *test_mm;
+/* The copy engine that was asked for, or NULL. */
+extern struct gpusvm_copy_engine *test_engine;
 
 /* ---- Main function ---- */
 
