@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include <drm/drm_gpusvm.h>
+#include <gpusvm/copy.h>
 #include <gpusvm/devmem.h>
 #include <gpusvm/gpusvm.h>
 
@@ -36,6 +37,7 @@ struct gpu_options {
 	unsigned int workers;
 	bool migrate; /* else use system memory where it is */
 	enum gpusvm_technique technique;
+	enum gpusvm_copy_engine_type engine;
 };
 
 /* Written with the driver lock held, read while no kernel runs. */
@@ -92,6 +94,7 @@ struct gpu {
 	struct gpu_range *garbage;
 
 	/* Device memory; frames[] says which block a page belongs to. */
+	struct gpusvm_copy_engine *engine;
 	struct gpusvm_devmem_pool *pool;
 	struct drm_pagemap dpagemap;
 	unsigned long vram_start;

@@ -60,6 +60,9 @@ static const char usage[] =
 	"  -n, --no-migrate        leave memory where it is\n"
 	"  -t, --technique=WHICH   take pages from the CPU by \"move\" or "
 	"\"wp\"\n"
+	"  -e, --engine=WHICH      copy by \"memcpy\", \"stream\", "
+	"\"threads\" or\n"
+	"                          \"uring\" (default: memcpy)\n"
 	"  -h, --help              print this and exit\n"
 	"\n"
 	"Status: 0 results are right, 1 they are not or the device failed,\n"
@@ -118,6 +121,24 @@ static bool parse_technique(const char *text, struct settings *s)
 	return true;
 }
 
+static bool parse_engine(const char *text, struct settings *s)
+{
+	static const char *const names[] = {
+		[GPUSVM_COPY_MEMCPY] = "memcpy",
+		[GPUSVM_COPY_STREAM] = "stream",
+		[GPUSVM_COPY_THREADS] = "threads",
+		[GPUSVM_COPY_URING] = "uring",
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(text, names[i])) {
+			s->gpu.engine = (enum gpusvm_copy_engine_type)i;
+			return true;
+		}
+	return false;
+}
+
 static bool parse_option(int option, struct settings *s)
 {
 	switch (option) {
@@ -134,6 +155,8 @@ static bool parse_option(int option, struct settings *s)
 		return true;
 	case 't':
 		return parse_technique(optarg, s);
+	case 'e':
+		return parse_engine(optarg, s);
 	default:
 		return false;
 	}
@@ -149,12 +172,13 @@ static void parse_options(int argc, char **argv, struct settings *s)
 		{ "scale", required_argument, NULL, 's' },
 		{ "no-migrate", no_argument, NULL, 'n' },
 		{ "technique", required_argument, NULL, 't' },
+		{ "engine", required_argument, NULL, 'e' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "d:w:r:s:nt:h", options,
+	while ((option = getopt_long(argc, argv, "d:w:r:s:nt:e:h", options,
 				     NULL)) != -1) {
 		if (option == 'h') {
 			fputs(usage, stdout);
@@ -226,8 +250,12 @@ static void describe_device(const struct gpu *gpu)
 		return;
 	}
 	gpusvm_devmem_pool_info(gpu->pool, &info);
-	printf(", %.1f MiB on node %d%s\n", (double)info.bytes / (1 << 20),
-	       info.node, info.emulated ? " (emulated)" : "");
+	printf(", %.1f MiB ", (double)info.bytes / (1 << 20));
+	if (info.node < 0)
+		printf("in a file\n");
+	else
+		printf("on node %d%s\n", info.node,
+		       info.emulated ? " (emulated)" : "");
 }
 
 static int create_gpu(struct settings *s, size_t bytes, struct gpu **gpu)

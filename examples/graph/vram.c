@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Device memory: one block for each range that is on the device, taken from a
- * pool on a NUMA node.  When the pool is full, the block that was not used for
+ * pool on a NUMA node, or in a file in memory for io_uring.  When the pool is full, the block that was not used for
  * the longest time goes home first.
  */
 #include <errno.h>
 #include <time.h>
 
-#include <gpusvm/copy.h>
 #include <gpusvm/pagemap.h>
 
 #include "gpu.h"
@@ -30,7 +29,7 @@ static int copy_to_devmem(struct page **pages, gpusvm_dma_addr_t *dma_addr,
 			  unsigned long npages)
 {
 	uint64_t start = now();
-	int err = gpusvm_memcpy_to_devmem(pages, dma_addr, npages);
+	int err = gpusvm_copy_to_devmem(pages, dma_addr, npages);
 
 	__atomic_fetch_add(&copy_nanoseconds, now() - start, __ATOMIC_RELAXED);
 	return err;
@@ -40,7 +39,7 @@ static int copy_to_ram(struct page **pages, gpusvm_dma_addr_t *dma_addr,
 		       unsigned long npages)
 {
 	uint64_t start = now();
-	int err = gpusvm_memcpy_to_ram(pages, dma_addr, npages);
+	int err = gpusvm_copy_to_ram(pages, dma_addr, npages);
 
 	__atomic_fetch_add(&copy_nanoseconds, now() - start, __ATOMIC_RELAXED);
 	return err;
@@ -201,23 +200,40 @@ struct gpu_block *gpu_block_alloc(struct gpu *gpu, size_t size)
 	return block;
 }
 
-int gpu_vram_init(struct gpu *gpu)
+static int create_pool(struct gpu *gpu)
 {
-	static const struct drm_pagemap_ops ops = { .device_map = device_map };
-	const struct gpusvm_devmem_pool_opts opts = {
+	const struct gpusvm_copy_engine_opts engine_opts = {
+		.size = sizeof(engine_opts),
+		.type = gpu->options.engine,
+	};
+	struct gpusvm_devmem_pool_opts opts = {
 		.size = sizeof(opts),
 		.bytes = gpu->options.memory,
 		.node = -1,
 		.owner = gpu,
 		.pgmap_ops = drm_gpusvm_pagemap_ops_get(),
 	};
+	int err;
+
+	err = gpusvm_copy_engine_create(&gpu->engine, &engine_opts);
+	if (err)
+		return err;
+	opts.engine = gpu->engine;
+	if (gpu->options.engine == GPUSVM_COPY_URING)
+		opts.type = GPUSVM_DEVMEM_MEMFD;
+	return gpusvm_devmem_pool_create(&gpu->pool, &opts);
+}
+
+int gpu_vram_init(struct gpu *gpu)
+{
+	static const struct drm_pagemap_ops ops = { .device_map = device_map };
 	struct gpusvm_dev_pagemap *pagemap;
 	int err;
 
 	err = gpusvm_exclude(&copy_nanoseconds, sizeof(copy_nanoseconds));
 	if (err)
 		return err;
-	err = gpusvm_devmem_pool_create(&gpu->pool, &opts);
+	err = create_pool(gpu);
 	if (err)
 		return err;
 	pagemap = gpusvm_devmem_pool_pagemap(gpu->pool);
@@ -234,6 +250,9 @@ int gpu_vram_fini(struct gpu *gpu)
 {
 	int err = gpusvm_devmem_pool_destroy(gpu->pool);
 
+	/* Pages that are still in use would be copied by it. */
+	if (!err)
+		gpusvm_copy_engine_destroy(gpu->engine);
 	gpusvm_free(gpu->frames);
 	gpusvm_include(&copy_nanoseconds, sizeof(copy_nanoseconds));
 	return err;
