@@ -98,6 +98,12 @@ void json_number(const char *key, long long value)
 	printf("%lld", value);
 }
 
+void json_real(const char *key, double value)
+{
+	put_key(key);
+	printf("%.6g", value);
+}
+
 void json_bool(const char *key, bool value)
 {
 	put_key(key);

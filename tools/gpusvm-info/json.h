@@ -11,6 +11,7 @@ void json_list(const char *key);
 void json_list_end(void);
 void json_string(const char *key, const char *value); /* NULL gives null */
 void json_number(const char *key, long long value);
+void json_real(const char *key, double value);
 void json_bool(const char *key, bool value);
 void json_null(const char *key);
 

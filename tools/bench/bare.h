@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The least that serves a fault: a userfaultfd, a thread that polls and reads
+ * it, and UFFDIO_COPY.
+ */
+#ifndef GPUSVM_BENCH_BARE_H
+#define GPUSVM_BENCH_BARE_H
+
+#include <pthread.h>
+
+#include "bench.h"
+
+/**
+ * struct bare - A bare loop
+ * @uffd: The userfaultfd
+ * @stop_fd: Ends the thread
+ * @thread: The handler
+ * @data: Memory whose faults it serves
+ * @source: What is copied there
+ * @served: Faults so far
+ * @err: What went wrong in the handler
+ */
+struct bare {
+	int uffd;
+	int stop_fd;
+	pthread_t thread;
+	struct area data;
+	struct area source;
+	size_t served;
+	int err;
+};
+
+/* The handler inherits the CPUs of the caller.  0, -errno, or SKIPPED. */
+int bare_create(struct bare *bare, size_t pages);
+void bare_destroy(struct bare *bare);
+/* Put the handler on a CPU: 0 or -errno. */
+int bare_pin(struct bare *bare, int cpu);
+/* All pages are absent again: 0 or -errno. */
+int bare_drop(struct bare *bare);
+
+#endif /* GPUSVM_BENCH_BARE_H */

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* To the device by migration and home by eviction, against copies both ways. */
+#include "trip.h"
+
+/* Both ways. */
+#define BYTES (2 * TRIP_COUNT * TRIP_CHUNK)
+
+static int ours(void *state, double *value)
+{
+	uint64_t out_ns, home_ns;
+	int err;
+
+	err = trip_ours_out(state, &out_ns);
+	if (!err)
+		err = trip_ours_home(state, &home_ns);
+	if (!err)
+		*value = gb_per_s(BYTES, out_ns + home_ns);
+	return err;
+}
+
+static int base(void *state, double *value)
+{
+	uint64_t out_ns, home_ns;
+	int err;
+
+	err = trip_base_out(state, &out_ns);
+	if (!err)
+		err = trip_base_home(state, &home_ns);
+	if (!err)
+		*value = gb_per_s(BYTES, out_ns + home_ns);
+	return err;
+}
+
+static const struct trip_config memcpy_4k = { .engine = ENGINE_MEMCPY };
+static const struct trip_config best_4k = { .engine = ENGINE_BEST };
+static const struct trip_config memcpy_thp = {
+	.huge = true,
+	.base_huge = true,
+	.engine = ENGINE_MEMCPY,
+};
+static const struct trip_config best_thp = {
+	.huge = true,
+	.base_huge = true,
+	.engine = ENGINE_BEST,
+};
+static const struct trip_config write_protect = {
+	.engine = ENGINE_MEMCPY,
+	.technique = GPUSVM_TECHNIQUE_WRITE_PROTECT,
+};
+
+#define ROUNDTRIP                                                \
+	.unit = "GB/s", .better = HIGHER, .placement = SAME_CPU, \
+	.setup = trip_setup, .ours = ours, .base = base,         \
+	.teardown = trip_teardown
+
+const struct measure roundtrip_measures[] = {
+	{
+		.name = "roundtrip_2m_4k_memcpy",
+		.what = "ranges of 2 MiB in 4 KiB pages, to the device and "
+			"home",
+		.baseline = "memcpy both ways, mapped 4 KiB pages",
+		.reach = 0.75,
+		.config = &memcpy_4k,
+		ROUNDTRIP,
+	},
+	{
+		.name = "roundtrip_2m_4k_best",
+		.what = "the same with the best engine",
+		.baseline = "memcpy both ways, mapped 4 KiB pages",
+		.reach = 1.10,
+		.config = &best_4k,
+		ROUNDTRIP,
+	},
+	{
+		.name = "roundtrip_2m_thp_memcpy",
+		.what = "ranges of 2 MiB in huge pages, to the device and home",
+		.baseline = "memcpy both ways, mapped huge pages",
+		.reach = 0.95,
+		.config = &memcpy_thp,
+		ROUNDTRIP,
+	},
+	{
+		.name = "roundtrip_2m_thp_best",
+		.what = "the same with the best engine",
+		.baseline = "memcpy both ways, mapped huge pages",
+		.reach = 1.60,
+		.config = &best_thp,
+		ROUNDTRIP,
+	},
+	{
+		.name = "roundtrip_2m_wp",
+		.what = "ranges of 2 MiB in 4 KiB pages, UFFDIO_MOVE forbidden",
+		.baseline = "memcpy both ways, mapped 4 KiB pages",
+		.reach = 0.40,
+		.config = &write_protect,
+		ROUNDTRIP,
+	},
+	{ .name = NULL },
+};
