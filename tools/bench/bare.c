@@ -61,7 +61,8 @@ static int open_uffd(int *fd)
 	for (*fd = -EPERM, door = 0; *fd < 0 && door < DOORS; door++)
 		*fd = open_door((enum door)door);
 	if (*fd < 0)
-		return skip("this process may not have a userfaultfd");
+		return because(SKIPPED,
+			       "this process may not have a userfaultfd");
 	return ioctl(*fd, UFFDIO_API, &api) ? -errno : 0;
 }
 

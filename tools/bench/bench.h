@@ -18,7 +18,7 @@
 
 #define REASON_SIZE 192
 
-/* What setup() returns for a measure that cannot be had here; see skip(). */
+/* An error of a measure that cannot be had here. */
 #define SKIPPED 1
 
 /* What a better library does to the ratio of ours to the baseline. */
@@ -43,7 +43,7 @@ enum placement {
  * @reach: The ratio to reach
  * @placement: Of the threads; SAME_CPU is set up before setup() is called
  * @config: For setup()
- * @setup: Makes *@state; 0, a negative errno, or skip()
+ * @setup: Makes *@state; 0, a negative errno, or SKIPPED
  * @ours: One round of ours; 0 or a negative errno
  * @base: One round of the baseline
  * @teardown: Frees @state; 0 or a negative errno
@@ -70,6 +70,10 @@ struct measure {
 extern const struct measure roundtrip_measures[];
 extern const struct measure fault_measures[];
 extern const struct measure devfault_measures[];
+extern const struct measure idle_measures[];
+extern const struct measure hook_measures[];
+extern const struct measure engine_measures[];
+extern const struct measure parallel_measures[];
 
 /**
  * struct outcome - What became of a measure
@@ -97,8 +101,9 @@ struct outcome {
 void run_measure(const struct measure *measure, double seconds,
 		 struct outcome *outcome);
 
-/* run.c: for setup(): note why, and return SKIPPED. */
-int skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* run.c: for the functions of a measure: say why, and return @err. */
+int because(int err, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* The values of one round. */
 struct sample {

@@ -7,40 +7,44 @@
 #include "trip.h"
 
 /* Hits of a round. */
-#define HITS 4096
+#define HITS 512
 
 static int ours_2m(void *state, double *value)
 {
 	struct trip *trip = state;
 	struct rig *rig = trip->rig;
+	size_t i = trip_out_index(&trip->ours_side);
 	uint64_t since, ns;
-	size_t i;
-	int err = 0;
+	int err;
 
-	for (i = 0; i < TRIP_COUNT; i++)
-		rig_remove(rig, i);
+	rig_remove(rig, i);
 	since = now_ns();
-	for (i = 0; !err && i < TRIP_COUNT; i++) {
-		err = rig_insert(rig, i);
-		if (!err)
-			err = rig_out(rig, i);
-		if (!err)
-			err = rig_map(rig, i);
-	}
-	*value = us_each(now_ns() - since, TRIP_COUNT);
+	err = rig_insert(rig, i);
+	if (!err)
+		err = rig_out(rig, i);
+	if (!err)
+		err = rig_map(rig, i);
+	*value = us_each(now_ns() - since, 1);
 	if (!err)
 		err = trip_ours_device_work(trip);
-	return err ? err : trip_ours_home(trip, &ns);
+	if (!err)
+		err = trip_ours_home(trip, &ns);
+	trip_advance(&trip->ours_side);
+	return err;
 }
 
 static int base_2m(void *state, double *value)
 {
-	uint64_t ns;
+	struct trip *trip = state;
+	uint64_t out_ns, ns;
 	int err;
 
-	err = trip_base_out(state, &ns);
-	*value = us_each(ns, TRIP_COUNT);
-	return err ? err : trip_base_home(state, &ns);
+	err = trip_base_out(trip, &out_ns);
+	if (!err)
+		err = trip_base_home(trip, &ns);
+	*value = us_each(out_ns, 1);
+	trip_advance(&trip->base_side);
+	return err;
 }
 
 /* Faults on ranges that are there and valid, at addresses without an order. */

@@ -12,9 +12,8 @@
 #define SECONDS_MAX 3600
 
 static const struct measure *const families[] = {
-	roundtrip_measures,
-	fault_measures,
-	devfault_measures,
+	roundtrip_measures, fault_measures,  devfault_measures, idle_measures,
+	hook_measures,	    engine_measures, parallel_measures,
 };
 
 struct settings {

@@ -105,7 +105,7 @@ static int create_data(struct rig *rig, const struct rig_opts *opts)
 		return err;
 	area_fill(&rig->data);
 	if (opts->huge && area_huge_bytes(&rig->data) < size)
-		return skip("the kernel gave no huge pages");
+		return because(SKIPPED, "the kernel gave no huge pages");
 	return 0;
 }
 
@@ -139,12 +139,14 @@ static int open_mm(struct rig *rig, const struct rig_opts *opts)
 	int err = gpusvm_mm_open(&rig->mm, &mm_opts);
 
 	if (err == -EPERM || err == -ENOSYS || err == -EOPNOTSUPP)
-		return skip("the library cannot be used here so: %s",
-			    strerror(-err));
+		return because(SKIPPED,
+			       "the library cannot be used here so: %s",
+			       strerror(-err));
 	if (err)
 		return err;
 	if (!(gpusvm_mm_features(rig->mm) & GPUSVM_FEATURE_USERFAULTFD))
-		return skip("this process may not have a userfaultfd");
+		return because(SKIPPED,
+			       "this process may not have a userfaultfd");
 	return 0;
 }
 

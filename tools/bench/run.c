@@ -13,16 +13,16 @@
 #define ROUNDS_MIN 9
 #define WARM_UP 2
 
-static char skip_reason[REASON_SIZE];
+static char why[REASON_SIZE];
 
-int skip(const char *format, ...)
+int because(int err, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(skip_reason, sizeof(skip_reason), format, args);
+	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
-	return SKIPPED;
+	return err;
 }
 
 static void fail(struct outcome *outcome, const char *what, int err)
@@ -30,8 +30,8 @@ static void fail(struct outcome *outcome, const char *what, int err)
 	if (outcome->err)
 		return; /* the first one is the cause */
 	outcome->err = err;
-	if (err == SKIPPED)
-		memcpy(outcome->reason, skip_reason, sizeof(skip_reason));
+	if (*why)
+		memcpy(outcome->reason, why, sizeof(why));
 	else
 		snprintf(outcome->reason, sizeof(outcome->reason), "%s: %s",
 			 what, strerror(-err));

@@ -6,6 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A huge page that was split would be measured as what it is not. */
+static int check_huge(const struct area *area, bool huge)
+{
+	if (huge && area_huge_bytes(area) < area->size)
+		return because(-EIO, "huge pages were split");
+	return 0;
+}
+
 static int create_base(struct trip *trip, bool huge)
 {
 	int err;
@@ -15,7 +23,7 @@ static int create_base(struct trip *trip, bool huge)
 		return err;
 	area_fill(&trip->base);
 	if (huge && area_huge_bytes(&trip->base) < trip->base.size)
-		return skip("the kernel gave no huge pages");
+		return because(SKIPPED, "the kernel gave no huge pages");
 	return 0;
 }
 
@@ -34,12 +42,27 @@ static int check_and_mark(uint8_t *data, uint64_t old)
 	return 0;
 }
 
-static void clear_marks(uint8_t *data, size_t size)
+static void clear_marks(const struct area *area)
 {
 	size_t i;
 
-	for (i = 0; i < size; i += gpusvm_page_size())
-		*(volatile uint64_t *)(data + i) = 0;
+	for (i = 0; i < area->size; i += gpusvm_page_size())
+		*(volatile uint64_t *)(area->start + i) = 0;
+}
+
+/* Half of the ranges are out when the first round begins. */
+static int start_side(struct trip *trip, struct trip_side *side,
+		      int (*out)(struct trip *trip, uint64_t *ns))
+{
+	uint64_t ns;
+	size_t i;
+	int err = 0;
+
+	for (i = 0; !err && i < TRIP_COUNT / 2; i++) {
+		err = out(trip, &ns);
+		trip_advance(side);
+	}
+	return err;
 }
 
 int trip_setup(void **state, const void *opaque)
@@ -59,6 +82,7 @@ int trip_setup(void **state, const void *opaque)
 
 	if (!trip)
 		return -ENOMEM;
+	trip->huge = config->huge;
 	err = create_base(trip, config->base_huge);
 	if (!err)
 		err = rig_create(&trip->rig, &opts);
@@ -67,106 +91,102 @@ int trip_setup(void **state, const void *opaque)
 	if (err)
 		return err;
 	trip->base_devmem = rig_base_devmem(trip->rig);
-	clear_marks(trip->base.start, trip->base.size);
-	clear_marks(trip->rig->data.start, trip->rig->data.size);
+	clear_marks(&trip->base);
+	clear_marks(&trip->rig->data);
 	*state = trip;
-	return 0;
+	err = start_side(trip, &trip->ours_side, trip_ours_out);
+	return err ? err : start_side(trip, &trip->base_side, trip_base_out);
 }
 
 int trip_teardown(void *state)
 {
 	struct trip *trip = state;
-	int err;
+	size_t i;
+	int err = 0;
 
-	err = rig_destroy(trip->rig);
+	/* Those that are out. */
+	for (i = 0; !err && i < TRIP_COUNT / 2; i++) {
+		err = rig_home(trip->rig, trip_home_index(&trip->ours_side));
+		trip_advance(&trip->ours_side);
+	}
+	if (!err)
+		err = check_huge(&trip->rig->data, trip->huge);
+	if (!err)
+		err = rig_destroy(trip->rig);
 	area_destroy(&trip->base);
 	free(trip);
 	return err;
 }
 
+size_t trip_out_index(const struct trip_side *side)
+{
+	return side->next;
+}
+
+size_t trip_home_index(const struct trip_side *side)
+{
+	return (side->next + TRIP_COUNT / 2) % TRIP_COUNT;
+}
+
+void trip_advance(struct trip_side *side)
+{
+	side->next = (side->next + 1) % TRIP_COUNT;
+}
+
 int trip_ours_device_work(struct trip *trip)
 {
-	size_t i;
-	int err = 0;
+	size_t i = trip_out_index(&trip->ours_side);
 
-	for (i = 0; !err && i < TRIP_COUNT; i++)
-		err = check_and_mark(rig_device_data(trip->rig, i),
-				     trip->ours_mark);
-	trip->ours_mark++;
-	return err;
+	return check_and_mark(rig_device_data(trip->rig, i),
+			      trip->ours_side.mark[i]++);
 }
 
 int trip_ours_cpu_work(struct trip *trip)
 {
-	size_t i;
-	int err = 0;
+	size_t i = trip_home_index(&trip->ours_side);
 
-	for (i = 0; !err && i < TRIP_COUNT; i++)
-		err = check_and_mark(rig_data(trip->rig, i), trip->ours_mark);
-	trip->ours_mark++;
-	return err;
-}
-
-static int base_work(struct trip *trip, uint8_t *data)
-{
-	size_t i;
-	int err = 0;
-
-	for (i = 0; !err && i < TRIP_COUNT; i++)
-		err = check_and_mark(data + i * TRIP_CHUNK, trip->base_mark);
-	trip->base_mark++;
-	return err;
+	return check_and_mark(rig_data(trip->rig, i),
+			      trip->ours_side.mark[i]++);
 }
 
 int trip_ours_out(struct trip *trip, uint64_t *ns)
 {
+	size_t i = trip_out_index(&trip->ours_side);
 	uint64_t since = now_ns();
-	size_t i;
-	int err;
+	int err = rig_out(trip->rig, i);
 
-	for (i = 0; i < TRIP_COUNT; i++) {
-		err = rig_out(trip->rig, i);
-		if (err)
-			return err;
-	}
 	*ns = now_ns() - since;
-	return trip_ours_device_work(trip);
+	return err ? err : trip_ours_device_work(trip);
 }
 
 int trip_ours_home(struct trip *trip, uint64_t *ns)
 {
+	size_t i = trip_home_index(&trip->ours_side);
 	uint64_t since = now_ns();
-	size_t i;
-	int err;
+	int err = rig_home(trip->rig, i);
 
-	for (i = 0; i < TRIP_COUNT; i++) {
-		err = rig_home(trip->rig, i);
-		if (err)
-			return err;
-	}
 	*ns = now_ns() - since;
-	return trip_ours_cpu_work(trip);
+	return err ? err : trip_ours_cpu_work(trip);
 }
 
-/* Range by range, as the library does. */
-static uint64_t copy_all(uint8_t *to, const uint8_t *from)
+static int base_copy(struct trip *trip, uint8_t *to, const uint8_t *from,
+		     size_t i, uint64_t *ns)
 {
 	uint64_t since = now_ns();
-	size_t i;
 
-	for (i = 0; i < TRIP_COUNT; i++)
-		memcpy(to + i * TRIP_CHUNK, from + i * TRIP_CHUNK, TRIP_CHUNK);
-	return now_ns() - since;
+	memcpy(to + i * TRIP_CHUNK, from + i * TRIP_CHUNK, TRIP_CHUNK);
+	*ns = now_ns() - since;
+	return check_and_mark(to + i * TRIP_CHUNK, trip->base_side.mark[i]++);
 }
 
 int trip_base_out(struct trip *trip, uint64_t *ns)
 {
-	*ns = copy_all(trip->base_devmem, trip->base.start);
-	return base_work(trip, trip->base_devmem);
+	return base_copy(trip, trip->base_devmem, trip->base.start,
+			 trip_out_index(&trip->base_side), ns);
 }
 
 int trip_base_home(struct trip *trip, uint64_t *ns)
 {
-	*ns = copy_all(trip->base.start, trip->base_devmem);
-	return base_work(trip, trip->base.start);
+	return base_copy(trip, trip->base.start, trip->base_devmem,
+			 trip_home_index(&trip->base_side), ns);
 }

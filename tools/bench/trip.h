@@ -4,9 +4,11 @@
  * memcpy(): ranges of 2 MiB, and as much memory of the same kind for the
  * baseline.
  *
- * On both sides all ranges go out before the first one comes home, and the
- * device and the CPU write to every page in between: what is copied next is as
- * far from the caches on one side as on the other.
+ * A round takes one range to the device, and home the one that went longest
+ * ago.  So a round is over before the scheduler takes the CPU away, what is
+ * copied is as far from the caches on one side as on the other, and the device
+ * and the CPU write to every page in between: a copy that is not made is
+ * noticed.
  */
 #ifndef GPUSVM_BENCH_TRIP_H
 #define GPUSVM_BENCH_TRIP_H
@@ -31,36 +33,52 @@ struct trip_config {
 };
 
 /**
+ * struct trip_side - Where one side is on its way
+ * @next: The range that goes out next
+ * @mark: Of each range, what the last writer has written to its pages
+ */
+struct trip_side {
+	size_t next;
+	uint64_t mark[TRIP_COUNT];
+};
+
+/**
  * struct trip - Both sides
  * @rig: Ours
+ * @huge: It is in huge pages
  * @base: Memory of the baseline
  * @base_devmem: Its device memory, from the same pool as that of ours
- * @ours_mark: What the last writer of ours has written
- * @base_mark: What the last writer of the baseline has written
+ * @ours_side: Where ours is
+ * @base_side: Where the baseline is
  */
 struct trip {
 	struct rig *rig;
+	bool huge;
 	struct area base;
 	uint8_t *base_devmem;
-	uint64_t ours_mark;
-	uint64_t base_mark;
+	struct trip_side ours_side;
+	struct trip_side base_side;
 };
 
 /* For struct measure. */
 int trip_setup(void **state, const void *config);
 int trip_teardown(void *state);
 
+/* The ranges of the round, and the end of it. */
+size_t trip_out_index(const struct trip_side *side);
+size_t trip_home_index(const struct trip_side *side);
+void trip_advance(struct trip_side *side);
+
 /*
- * The steps; each takes all ranges, and stores how long it took.  Work by the
- * device, or by the CPU, follows: it checks every page, and changes it, and is
- * not in the time.
+ * The steps; each stores how long it took.  Work by the device, or by the CPU,
+ * follows: it checks every page, and changes it, and is not in the time.
  */
 int trip_ours_out(struct trip *trip, uint64_t *ns);
 int trip_ours_home(struct trip *trip, uint64_t *ns);
 int trip_base_out(struct trip *trip, uint64_t *ns);
 int trip_base_home(struct trip *trip, uint64_t *ns);
 
-/* The same where somebody else moves the ranges. */
+/* That work where somebody else has moved the range. */
 int trip_ours_device_work(struct trip *trip);
 int trip_ours_cpu_work(struct trip *trip);
 
