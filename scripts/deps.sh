@@ -15,7 +15,7 @@ packages='meson ninja-build gcc g++ pkg-config libc6-dev
 # start one.
 test_packages='git redis-tools sqlite3'
 ci_packages='clang libclang-rt-14-dev clang-format linux-kbuild-6.1 codespell
-    abigail-tools shellcheck'
+    abigail-tools shellcheck valgrind gnuplot-nox'
 
 case "${1-}" in
 '') ;;

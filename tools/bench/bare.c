@@ -26,12 +26,12 @@ static void serve(struct bare *bare, uintptr_t addr)
 	};
 	struct uffdio_range range = { .start = start, .len = page };
 
-	bare->served++;
+	__atomic_fetch_add(&bare->served, 1, __ATOMIC_RELAXED);
 	if (!ioctl(bare->uffd, UFFDIO_COPY, &copy))
 		return;
 	if (errno == EEXIST && !ioctl(bare->uffd, UFFDIO_WAKE, &range))
 		return;
-	bare->err = -errno;
+	__atomic_store_n(&bare->err, -errno, __ATOMIC_RELAXED);
 }
 
 static void *handle(void *arg)
@@ -125,6 +125,17 @@ int bare_pin(struct bare *bare, int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	return -pthread_setaffinity_np(bare->thread, sizeof(set), &set);
+}
+
+int bare_check(struct bare *bare, size_t count)
+{
+	size_t served = __atomic_load_n(&bare->served, __ATOMIC_RELAXED);
+	size_t since = served - bare->checked;
+
+	bare->checked = served;
+	if (__atomic_load_n(&bare->err, __ATOMIC_RELAXED))
+		return __atomic_load_n(&bare->err, __ATOMIC_RELAXED);
+	return since < count ? -EIO : 0;
 }
 
 int bare_drop(struct bare *bare)

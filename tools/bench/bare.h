@@ -17,8 +17,9 @@
  * @thread: The handler
  * @data: Memory whose faults it serves
  * @source: What is copied there
- * @served: Faults so far
- * @err: What went wrong in the handler
+ * @served: Faults so far; atomic, as the handler counts
+ * @err: What went wrong in the handler; atomic
+ * @checked: @served at the last check
  */
 struct bare {
 	int uffd;
@@ -28,6 +29,7 @@ struct bare {
 	struct area source;
 	size_t served;
 	int err;
+	size_t checked;
 };
 
 /* The handler inherits the CPUs of the caller.  0, -errno, or SKIPPED. */
@@ -35,6 +37,8 @@ int bare_create(struct bare *bare, size_t pages);
 void bare_destroy(struct bare *bare);
 /* Put the handler on a CPU: 0 or -errno. */
 int bare_pin(struct bare *bare, int cpu);
+/* Whether @count pages at least were served since the last check: 0 or -errno. */
+int bare_check(struct bare *bare, size_t count);
 /* All pages are absent again: 0 or -errno. */
 int bare_drop(struct bare *bare);
 

@@ -124,15 +124,12 @@ static int base(void *state, double *value)
 {
 	struct faults *faults = state;
 	struct bare *bare = &faults->bare;
-	size_t served = bare->served;
 	int err;
 
 	err = touch_all(faults, bare->data.start, gpusvm_page_size(), true,
 			value);
 	if (!err)
-		err = bare->err;
-	if (!err && bare->served - served < FAULTS)
-		err = -EIO; /* some page was there */
+		err = bare_check(bare, FAULTS);
 	return err ? err : bare_drop(bare);
 }
 
