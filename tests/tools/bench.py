@@ -20,7 +20,8 @@ SKIPPED = 77
 QUICK = '''roundtrip_2m_4k_memcpy roundtrip_2m_4k_best roundtrip_2m_thp_memcpy
     roundtrip_2m_thp_best roundtrip_2m_wp cpufault_4k cpufault_64k cpufault_2m
     cpufault_2m_best cpufault_any_cpu devfault_2m idle_touch idle_run
-    munmap_unmirrored uring_2m parallel_faults'''.split()
+    munmap_unmirrored uring_2m parallel_faults bound_roundtrip_2m_4k
+    bound_roundtrip_2m_thp bound_cpufault_4k'''.split()
 # A million ranges take a while to make.
 LARGE = ['devfault_4k_hit', 'invalidate_1_of_1e6']
 
@@ -83,7 +84,9 @@ def check_lines(names, *args, **kwargs):
 def case_list():
     check(sorted(listed()) == sorted(QUICK + LARGE), 'names')
     for line in run('--list').stdout.splitlines():
-        check(re.search(r'(higher is better, to reach: ratio >=|'
+        check(re.search(r' is better; against: .+ CPU\)$'
+                        if line.startswith('bound_') else
+                        r'(higher is better, to reach: ratio >=|'
                         r'lower is better, to reach: ratio <=) [0-9.]+; '
                         r'against: .+ \((same|each) CPU\)$', line), line)
     check(run('--list', 'idle_run').stdout.startswith('idle_run: '), 'one')
@@ -113,13 +116,14 @@ def case_large():
 
 
 def case_json():
-    names = ['cpufault_4k', 'idle_run', 'uring_2m']
+    names = ['cpufault_4k', 'idle_run', 'uring_2m', 'bound_cpufault_4k']
     report = json.loads(run('--json', '--seconds', '0.01', *names).stdout)
     check(report['format'] == 1 and report['version'] == VERSION, 'head')
     check(report['cpus'] >= 1 and report['seconds'] == 0.01, 'head')
     check([m['name'] for m in report['measures']] == names, 'names')
     for measure in report['measures']:
-        check(measure['better'] in ('higher', 'lower') and measure['reach'] > 0
+        check(measure['better'] in ('higher', 'lower')
+              and (measure['reach'] is None or measure['reach'] > 0)
               and measure['placement'] in ('same CPU', 'each CPU')
               and measure['what'] and measure['baseline'] and measure['unit'],
               'words')

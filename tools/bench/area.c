@@ -55,9 +55,10 @@ void area_fill(const struct area *area)
 		*(volatile uint8_t *)(area->start + i) = 1;
 }
 
-/* The figure of the mapping at @start in /proc/self/smaps. */
-static size_t huge_bytes(FILE *smaps, uintptr_t start)
+/* Of all mappings in the area: the kernel sees several where modes differ. */
+static size_t huge_bytes(FILE *smaps, const struct area *area)
 {
+	uintptr_t start = (uintptr_t)area->start;
 	unsigned long first, last, kib;
 	bool inside = false;
 	size_t bytes = 0;
@@ -65,10 +66,10 @@ static size_t huge_bytes(FILE *smaps, uintptr_t start)
 
 	while (fgets(line, sizeof(line), smaps)) {
 		if (sscanf(line, "%lx-%lx ", &first, &last) == 2)
-			inside = first <= start && start < last;
+			inside = start <= first && last <= start + area->size;
 		else if (inside &&
 			 sscanf(line, "AnonHugePages: %lu kB", &kib) == 1)
-			bytes = kib * KIB;
+			bytes += kib * KIB;
 	}
 	return bytes;
 }
@@ -80,7 +81,7 @@ size_t area_huge_bytes(const struct area *area)
 
 	if (!smaps)
 		return 0;
-	bytes = huge_bytes(smaps, (uintptr_t)area->start);
+	bytes = huge_bytes(smaps, area);
 	fclose(smaps);
 	return bytes;
 }

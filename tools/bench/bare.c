@@ -5,33 +5,52 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../../lib/base/uapi.h"
+#include "uffd.h"
 
 #define BATCH 16
 
 /* The page may be there already: two messages for one are normal. */
-static void serve(struct bare *bare, uintptr_t addr)
+static int copy(struct bare *bare, size_t at)
 {
 	size_t page = gpusvm_page_size();
-	uintptr_t start = addr & ~(uintptr_t)(page - 1);
 	struct uffdio_copy copy = {
-		.dst = start,
-		.src = (uintptr_t)bare->source.start +
-		       (start - (uintptr_t)bare->data.start),
+		.dst = (uintptr_t)bare->data.start + at,
+		.src = (uintptr_t)bare->source.start + at,
 		.len = page,
 	};
-	struct uffdio_range range = { .start = start, .len = page };
+	struct uffdio_range range = { .start = copy.dst, .len = page };
 
-	__atomic_fetch_add(&bare->served, 1, __ATOMIC_RELAXED);
 	if (!ioctl(bare->uffd, UFFDIO_COPY, &copy))
-		return;
-	if (errno == EEXIST && !ioctl(bare->uffd, UFFDIO_WAKE, &range))
-		return;
-	__atomic_store_n(&bare->err, -errno, __ATOMIC_RELAXED);
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	return ioctl(bare->uffd, UFFDIO_WAKE, &range) ? -errno : 0;
+}
+
+static int copy_and_move(struct bare *bare, size_t at)
+{
+	uint8_t *staging = bare->staging.start + at;
+	size_t page = gpusvm_page_size();
+
+	memcpy(staging, bare->source.start + at, page);
+	return uffd_move(bare->uffd, bare->data.start + at, staging, page);
+}
+
+static void serve(struct bare *bare, uintptr_t addr)
+{
+	size_t at = addr - (uintptr_t)bare->data.start;
+	int err;
+
+	at -= at % gpusvm_page_size();
+	__atomic_fetch_add(&bare->served, 1, __ATOMIC_RELAXED);
+	err = bare->moves ? copy_and_move(bare, at) : copy(bare, at);
+	if (err)
+		__atomic_store_n(&bare->err, err, __ATOMIC_RELAXED);
 }
 
 static void *handle(void *arg)
@@ -53,54 +72,56 @@ static void *handle(void *arg)
 	return NULL;
 }
 
-static int open_uffd(int *fd)
+static int create_areas(struct bare *bare, size_t size)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	int door;
-
-	for (*fd = -EPERM, door = 0; *fd < 0 && door < DOORS; door++)
-		*fd = open_door((enum door)door);
-	if (*fd < 0)
-		return because(SKIPPED,
-			       "this process may not have a userfaultfd");
-	return ioctl(*fd, UFFDIO_API, &api) ? -errno : 0;
-}
-
-static int watch_area(struct bare *bare)
-{
-	struct uffdio_register arg = {
-		.range = {
-			.start = (uintptr_t)bare->data.start,
-			.len = bare->data.size,
-		},
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-
-	return ioctl(bare->uffd, UFFDIO_REGISTER, &arg) ? -errno : 0;
-}
-
-int bare_create(struct bare *bare, size_t pages)
-{
-	size_t size = pages * gpusvm_page_size();
 	int err;
 
-	*bare = (struct bare){ .stop_fd = eventfd(0, EFD_CLOEXEC) };
-	if (bare->stop_fd < 0)
-		return -errno;
-	err = open_uffd(&bare->uffd);
-	if (err)
-		return err;
 	err = area_create(&bare->data, size, false);
 	if (!err)
 		err = area_create(&bare->source, size, false);
+	if (!err && bare->moves)
+		err = area_create(&bare->staging, size, false);
 	if (err)
 		return err;
 	area_fill(&bare->source);
 	/* Page tables are there, as they are where data has been. */
 	area_fill(&bare->data);
-	err = bare_drop(bare);
+	return 0;
+}
+
+/* Pages move to staging by a userfaultfd of its own, as the library's do. */
+static int open_uffds(struct bare *bare)
+{
+	uint64_t features = bare->moves ? UFFD_FEATURE_MOVE : 0;
+	int err;
+
+	err = uffd_open(&bare->uffd, features);
 	if (!err)
-		err = watch_area(bare);
+		err = uffd_register(bare->uffd, &bare->data);
+	if (!err && bare->moves)
+		err = uffd_open(&bare->staging_uffd, features);
+	if (!err && bare->moves)
+		err = uffd_register(bare->staging_uffd, &bare->staging);
+	return err;
+}
+
+int bare_create(struct bare *bare, size_t pages, bool moves)
+{
+	int err;
+
+	*bare = (struct bare){
+		.uffd = -1,
+		.staging_uffd = -1,
+		.moves = moves,
+		.stop_fd = eventfd(0, EFD_CLOEXEC),
+	};
+	if (bare->stop_fd < 0)
+		return -errno;
+	err = create_areas(bare, pages * gpusvm_page_size());
+	if (!err)
+		err = open_uffds(bare);
+	if (!err)
+		err = bare_drop(bare);
 	if (!err)
 		err = -pthread_create(&bare->thread, NULL, handle, bare);
 	return err;
@@ -112,10 +133,13 @@ void bare_destroy(struct bare *bare)
 
 	if (write(bare->stop_fd, &one, sizeof(one)) == sizeof(one))
 		pthread_join(bare->thread, NULL);
-	close(bare->uffd);
 	close(bare->stop_fd);
+	close(bare->uffd);
+	if (bare->moves)
+		close(bare->staging_uffd);
 	area_destroy(&bare->data);
 	area_destroy(&bare->source);
+	area_destroy(&bare->staging);
 }
 
 int bare_pin(struct bare *bare, int cpu)
@@ -140,6 +164,9 @@ int bare_check(struct bare *bare, size_t count)
 
 int bare_drop(struct bare *bare)
 {
+	if (bare->moves)
+		return uffd_move(bare->staging_uffd, bare->staging.start,
+				 bare->data.start, bare->data.size);
 	return madvise(bare->data.start, bare->data.size, MADV_DONTNEED)
 		       ? -errno
 		       : 0;

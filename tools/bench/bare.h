@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The least that serves a fault: a userfaultfd, a thread that polls and reads
- * it, and UFFDIO_COPY.
+ * it, and UFFDIO_COPY; or memcpy() and UFFDIO_MOVE, as the library has to serve
+ * it whose driver does the copying.
  */
 #ifndef GPUSVM_BENCH_BARE_H
 #define GPUSVM_BENCH_BARE_H
@@ -13,27 +14,33 @@
 /**
  * struct bare - A bare loop
  * @uffd: The userfaultfd
+ * @staging_uffd: That of @staging
+ * @moves: Whether it moves pages
  * @stop_fd: Ends the thread
  * @thread: The handler
  * @data: Memory whose faults it serves
  * @source: What is copied there
+ * @staging: Where pages are that will move there
  * @served: Faults so far; atomic, as the handler counts
  * @err: What went wrong in the handler; atomic
  * @checked: @served at the last check
  */
 struct bare {
 	int uffd;
+	int staging_uffd;
+	bool moves;
 	int stop_fd;
 	pthread_t thread;
 	struct area data;
 	struct area source;
+	struct area staging;
 	size_t served;
 	int err;
 	size_t checked;
 };
 
 /* The handler inherits the CPUs of the caller.  0, -errno, or SKIPPED. */
-int bare_create(struct bare *bare, size_t pages);
+int bare_create(struct bare *bare, size_t pages, bool moves);
 void bare_destroy(struct bare *bare);
 /* Put the handler on a CPU: 0 or -errno. */
 int bare_pin(struct bare *bare, int cpu);

@@ -40,7 +40,7 @@ enum placement {
  * @baseline: What it is compared with
  * @unit: Of the values, without blanks
  * @better: Direction of the ratio
- * @reach: The ratio to reach
+ * @reach: The ratio to reach; 0 for what only shows a bound
  * @placement: Of the threads; SAME_CPU is set up before setup() is called
  * @config: For setup()
  * @setup: Makes *@state; 0, a negative errno, or SKIPPED
@@ -74,6 +74,7 @@ extern const struct measure idle_measures[];
 extern const struct measure hook_measures[];
 extern const struct measure engine_measures[];
 extern const struct measure parallel_measures[];
+extern const struct measure bound_measures[];
 
 /**
  * struct outcome - What became of a measure

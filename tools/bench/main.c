@@ -13,7 +13,7 @@
 
 static const struct measure *const families[] = {
 	roundtrip_measures, fault_measures,  devfault_measures, idle_measures,
-	hook_measures,	    engine_measures, parallel_measures,
+	hook_measures,	    engine_measures, parallel_measures, bound_measures,
 };
 
 struct settings {

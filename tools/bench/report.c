@@ -19,12 +19,13 @@ static const char *better_word(const struct measure *measure)
 
 void report_list(const struct measure *measure)
 {
-	printf("%s: %s, in %s; %s is better, to reach: ratio %s %.2f; "
-	       "against: %s (%s)\n",
-	       measure->name, measure->what, measure->unit,
-	       better_word(measure),
-	       measure->better == HIGHER ? ">=" : "<=", measure->reach,
-	       measure->baseline, placement_words(measure));
+	printf("%s: %s, in %s; %s is better", measure->name, measure->what,
+	       measure->unit, better_word(measure));
+	if (measure->reach > 0)
+		printf(", to reach: ratio %s %.2f",
+		       measure->better == HIGHER ? ">=" : "<=", measure->reach);
+	printf("; against: %s (%s)\n", measure->baseline,
+	       placement_words(measure));
 }
 
 void report_begin(bool json, double seconds)
@@ -61,7 +62,10 @@ static void print_json(const struct measure *measure,
 	json_string("placement", placement_words(measure));
 	json_string("unit", measure->unit);
 	json_string("better", better_word(measure));
-	json_real("reach", measure->reach);
+	if (measure->reach > 0)
+		json_real("reach", measure->reach);
+	else
+		json_null("reach");
 	json_string("skipped",
 		    outcome->err == SKIPPED ? outcome->reason : NULL);
 	json_string("failed", outcome->err < 0 ? outcome->reason : NULL);

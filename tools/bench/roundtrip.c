@@ -20,18 +20,7 @@ static int ours(void *state, double *value)
 
 static int base(void *state, double *value)
 {
-	struct trip *trip = state;
-	uint64_t out_ns, home_ns;
-	int err;
-
-	err = trip_base_out(trip, &out_ns);
-	if (!err)
-		err = trip_base_home(trip, &home_ns);
-	if (err)
-		return err;
-	trip_advance(&trip->base_side);
-	*value = gb_per_s(2 * TRIP_CHUNK, out_ns + home_ns);
-	return 0;
+	return trip_base_roundtrip(state, value);
 }
 
 static const struct trip_config memcpy_4k = { .engine = ENGINE_MEMCPY };

@@ -27,8 +27,7 @@ static int create_base(struct trip *trip, bool huge)
 	return 0;
 }
 
-/* Each page begins with the mark of who wrote it last. */
-static int check_and_mark(uint8_t *data, uint64_t old)
+int trip_check_and_mark(uint8_t *data, uint64_t old)
 {
 	volatile uint64_t *word;
 	size_t i;
@@ -137,16 +136,16 @@ int trip_ours_device_work(struct trip *trip)
 {
 	size_t i = trip_out_index(&trip->ours_side);
 
-	return check_and_mark(rig_device_data(trip->rig, i),
-			      trip->ours_side.mark[i]++);
+	return trip_check_and_mark(rig_device_data(trip->rig, i),
+				   trip->ours_side.mark[i]++);
 }
 
 int trip_ours_cpu_work(struct trip *trip)
 {
 	size_t i = trip_home_index(&trip->ours_side);
 
-	return check_and_mark(rig_data(trip->rig, i),
-			      trip->ours_side.mark[i]++);
+	return trip_check_and_mark(rig_data(trip->rig, i),
+				   trip->ours_side.mark[i]++);
 }
 
 int trip_ours_out(struct trip *trip, uint64_t *ns)
@@ -176,7 +175,8 @@ static int base_copy(struct trip *trip, uint8_t *to, const uint8_t *from,
 
 	memcpy(to + i * TRIP_CHUNK, from + i * TRIP_CHUNK, TRIP_CHUNK);
 	*ns = now_ns() - since;
-	return check_and_mark(to + i * TRIP_CHUNK, trip->base_side.mark[i]++);
+	return trip_check_and_mark(to + i * TRIP_CHUNK,
+				   trip->base_side.mark[i]++);
 }
 
 int trip_base_out(struct trip *trip, uint64_t *ns)
@@ -189,4 +189,19 @@ int trip_base_home(struct trip *trip, uint64_t *ns)
 {
 	return base_copy(trip, trip->base.start, trip->base_devmem,
 			 trip_home_index(&trip->base_side), ns);
+}
+
+int trip_base_roundtrip(struct trip *trip, double *value)
+{
+	uint64_t out_ns, home_ns;
+	int err;
+
+	err = trip_base_out(trip, &out_ns);
+	if (!err)
+		err = trip_base_home(trip, &home_ns);
+	if (err)
+		return err;
+	trip_advance(&trip->base_side);
+	*value = gb_per_s(2 * TRIP_CHUNK, out_ns + home_ns);
+	return 0;
 }

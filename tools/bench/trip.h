@@ -78,7 +78,15 @@ int trip_ours_home(struct trip *trip, uint64_t *ns);
 int trip_base_out(struct trip *trip, uint64_t *ns);
 int trip_base_home(struct trip *trip, uint64_t *ns);
 
-/* That work where somebody else has moved the range. */
+/* A round of the baseline, in GB/s. */
+int trip_base_roundtrip(struct trip *trip, double *value);
+
+/*
+ * That work on one range: each page begins with the mark of who wrote it last,
+ * which must be @old.
+ */
+int trip_check_and_mark(uint8_t *data, uint64_t old);
+/* It on the range of ours, where somebody else has moved it. */
 int trip_ours_device_work(struct trip *trip);
 int trip_ours_cpu_work(struct trip *trip);
 

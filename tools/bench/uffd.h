@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The calls of userfaultfd that baselines and bounds are made of. */
+#ifndef GPUSVM_BENCH_UFFD_H
+#define GPUSVM_BENCH_UFFD_H
+
+#include "../../lib/base/uapi.h"
+#include "bench.h"
+
+/* A userfaultfd with @features: 0, -errno, or SKIPPED. */
+int uffd_open(int *fd, uint64_t features);
+/* Its faults on absent pages of @area are ours: 0 or -errno. */
+int uffd_register(int fd, const struct area *area);
+/* Move the pages at @src to @dst, which @fd has registered: 0 or -errno. */
+int uffd_move(int fd, const uint8_t *dst, const uint8_t *src, size_t size);
+
+#endif /* GPUSVM_BENCH_UFFD_H */
