@@ -30,7 +30,7 @@ enum better {
 /* Where the threads of both sides are. */
 enum placement {
 	SAME_CPU, /* all of them on one CPU */
-	EACH_CPU, /* who touches memory is put on a CPU, the others are free */
+	UNPINNED, /* but for those that touch memory, as @what tells */
 };
 
 /**

@@ -17,7 +17,7 @@ const struct measure engine_measures[] = {
 		.unit = "GB/s",
 		.better = HIGHER,
 		.reach = 0.75,
-		.placement = EACH_CPU,
+		.placement = UNPINNED,
 		.setup = setup_uring,
 	},
 	{ .name = NULL },

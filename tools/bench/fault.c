@@ -229,7 +229,7 @@ const struct measure fault_measures[] = {
 		.baseline = "bare userfaultfd loop, handler on the faulter's "
 			    "CPU",
 		.reach = 2.0,
-		.placement = EACH_CPU,
+		.placement = UNPINNED,
 		.config = &config_any,
 		SMALL,
 	},

@@ -9,7 +9,7 @@
 
 static const char *placement_words(const struct measure *measure)
 {
-	return measure->placement == SAME_CPU ? "same CPU" : "each CPU";
+	return measure->placement == SAME_CPU ? "same CPU" : "unpinned";
 }
 
 static const char *better_word(const struct measure *measure)

@@ -90,11 +90,6 @@ static const struct drm_gpusvm_devmem_ops engines[ENGINES] = {
 	},
 };
 
-const char *const engine_names[ENGINES] = {
-	[ENGINE_MEMCPY] = "memcpy",
-	[ENGINE_BEST] = "memcpy",
-};
-
 static int create_data(struct rig *rig, const struct rig_opts *opts)
 {
 	size_t size = opts->chunk * opts->count;
@@ -144,9 +139,8 @@ static int open_mm(struct rig *rig, const struct rig_opts *opts)
 			       strerror(-err));
 	if (err)
 		return err;
-	if (!(gpusvm_mm_features(rig->mm) & GPUSVM_FEATURE_USERFAULTFD))
-		return because(SKIPPED,
-			       "this process may not have a userfaultfd");
+	if (!(gpusvm_mm_features(rig->mm) & GPUSVM_FEATURE_CPU_FAULTS))
+		return because(SKIPPED, "the source does not serve CPU faults");
 	return 0;
 }
 

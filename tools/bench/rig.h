@@ -19,8 +19,6 @@ enum engine {
 	ENGINES
 };
 
-extern const char *const engine_names[ENGINES];
-
 /**
  * struct rig_opts - What a rig is to be
  * @chunk: Bytes of a range: a power of two, at least a page
