@@ -95,9 +95,11 @@ static int move_out(struct moved *moved, uint64_t *ns)
 {
 	size_t i = trip_out_index(&moved->side);
 	size_t at = i * TRIP_CHUNK;
-	uint64_t since = now_ns();
+	uint64_t since;
 	int err;
 
+	trip_cool(moved->trip);
+	since = now_ns();
 	err = uffd_move(moved->staging_uffd, moved->staging.start + at,
 			moved->data.start + at, TRIP_CHUNK);
 	memcpy(moved->devmem.start + at, moved->staging.start + at, TRIP_CHUNK);
@@ -111,9 +113,11 @@ static int move_home(struct moved *moved, uint64_t *ns)
 {
 	size_t i = trip_home_index(&moved->side);
 	size_t at = i * TRIP_CHUNK;
-	uint64_t since = now_ns();
+	uint64_t since;
 	int err;
 
+	trip_cool(moved->trip);
+	since = now_ns();
 	memcpy(moved->staging.start + at, moved->devmem.start + at, TRIP_CHUNK);
 	err = uffd_move(moved->data_uffd, moved->data.start + at,
 			moved->staging.start + at, TRIP_CHUNK);

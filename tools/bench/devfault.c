@@ -18,6 +18,7 @@ static int ours_2m(void *state, double *value)
 	int err;
 
 	rig_remove(rig, i);
+	trip_cool(trip);
 	since = now_ns();
 	err = rig_insert(rig, i);
 	if (!err)

@@ -144,6 +144,7 @@ static int ours_2m(void *state, double *value)
 	err = trip_ours_out(trip, &ns);
 	if (err)
 		return err;
+	trip_cool(trip);
 	since = now_ns();
 	touch(rig_data(trip->rig, i) + TRIP_CHUNK / 2);
 	*value = us_each(now_ns() - since, 1);

@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* More than a CPU has for itself. */
+#define OTHER_BYTES (8 * MIB)
+#define CACHE_LINE 64
+
 /* A huge page that was split would be measured as what it is not. */
 static int check_huge(const struct area *area, bool huge)
 {
@@ -82,6 +86,10 @@ int trip_setup(void **state, const void *opaque)
 	if (!trip)
 		return -ENOMEM;
 	trip->huge = config->huge;
+	err = area_create(&trip->other, OTHER_BYTES, false);
+	if (err)
+		return err;
+	area_fill(&trip->other);
 	err = create_base(trip, config->base_huge);
 	if (!err)
 		err = rig_create(&trip->rig, &opts);
@@ -113,8 +121,17 @@ int trip_teardown(void *state)
 	if (!err)
 		err = rig_destroy(trip->rig);
 	area_destroy(&trip->base);
+	area_destroy(&trip->other);
 	free(trip);
 	return err;
+}
+
+void trip_cool(const struct trip *trip)
+{
+	size_t i;
+
+	for (i = 0; i < trip->other.size; i += CACHE_LINE)
+		touch(trip->other.start + i);
 }
 
 size_t trip_out_index(const struct trip_side *side)
@@ -151,9 +168,12 @@ int trip_ours_cpu_work(struct trip *trip)
 int trip_ours_out(struct trip *trip, uint64_t *ns)
 {
 	size_t i = trip_out_index(&trip->ours_side);
-	uint64_t since = now_ns();
-	int err = rig_out(trip->rig, i);
+	uint64_t since;
+	int err;
 
+	trip_cool(trip);
+	since = now_ns();
+	err = rig_out(trip->rig, i);
 	*ns = now_ns() - since;
 	return err ? err : trip_ours_device_work(trip);
 }
@@ -161,9 +181,12 @@ int trip_ours_out(struct trip *trip, uint64_t *ns)
 int trip_ours_home(struct trip *trip, uint64_t *ns)
 {
 	size_t i = trip_home_index(&trip->ours_side);
-	uint64_t since = now_ns();
-	int err = rig_home(trip->rig, i);
+	uint64_t since;
+	int err;
 
+	trip_cool(trip);
+	since = now_ns();
+	err = rig_home(trip->rig, i);
 	*ns = now_ns() - since;
 	return err ? err : trip_ours_cpu_work(trip);
 }
@@ -171,8 +194,10 @@ int trip_ours_home(struct trip *trip, uint64_t *ns)
 static int base_copy(struct trip *trip, uint8_t *to, const uint8_t *from,
 		     size_t i, uint64_t *ns)
 {
-	uint64_t since = now_ns();
+	uint64_t since;
 
+	trip_cool(trip);
+	since = now_ns();
 	memcpy(to + i * TRIP_CHUNK, from + i * TRIP_CHUNK, TRIP_CHUNK);
 	*ns = now_ns() - since;
 	return trip_check_and_mark(to + i * TRIP_CHUNK,

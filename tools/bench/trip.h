@@ -5,10 +5,12 @@
  * baseline.
  *
  * A round takes one range to the device, and home the one that went longest
- * ago.  So a round is over before the scheduler takes the CPU away, what is
- * copied is as far from the caches on one side as on the other, and the device
- * and the CPU write to every page in between: a copy that is not made is
- * noticed.
+ * ago, so it is over before the scheduler takes the CPU away.  The device and
+ * the CPU write to every page in between: a copy that is not made is noticed.
+ *
+ * Before each step other memory goes through the caches.  Without that the
+ * library, which lets what comes home have the pages that just went out, would
+ * write to pages that are still in the cache, and the baseline would not.
  */
 #ifndef GPUSVM_BENCH_TRIP_H
 #define GPUSVM_BENCH_TRIP_H
@@ -48,6 +50,7 @@ struct trip_side {
  * @huge: It is in huge pages
  * @base: Memory of the baseline
  * @base_devmem: Its device memory, from the same pool as that of ours
+ * @other: Memory that goes through the caches
  * @ours_side: Where ours is
  * @base_side: Where the baseline is
  */
@@ -56,6 +59,7 @@ struct trip {
 	bool huge;
 	struct area base;
 	uint8_t *base_devmem;
+	struct area other;
 	struct trip_side ours_side;
 	struct trip_side base_side;
 };
@@ -68,6 +72,9 @@ int trip_teardown(void *state);
 size_t trip_out_index(const struct trip_side *side);
 size_t trip_home_index(const struct trip_side *side);
 void trip_advance(struct trip_side *side);
+
+/* Before a step is timed. */
+void trip_cool(const struct trip *trip);
 
 /*
  * The steps; each stores how long it took.  Work by the device, or by the CPU,
