@@ -17,13 +17,15 @@
 /* The page may be there already: two messages for one are normal. */
 static int copy(struct bare *bare, size_t at)
 {
-	size_t page = gpusvm_page_size();
 	struct uffdio_copy copy = {
 		.dst = (uintptr_t)bare->data.start + at,
 		.src = (uintptr_t)bare->source.start + at,
-		.len = page,
+		.len = bare->chunk,
 	};
-	struct uffdio_range range = { .start = copy.dst, .len = page };
+	struct uffdio_range range = {
+		.start = copy.dst,
+		.len = bare->chunk,
+	};
 
 	if (!ioctl(bare->uffd, UFFDIO_COPY, &copy))
 		return 0;
@@ -35,10 +37,10 @@ static int copy(struct bare *bare, size_t at)
 static int copy_and_move(struct bare *bare, size_t at)
 {
 	uint8_t *staging = bare->staging.start + at;
-	size_t page = gpusvm_page_size();
 
-	memcpy(staging, bare->source.start + at, page);
-	return uffd_move(bare->uffd, bare->data.start + at, staging, page);
+	memcpy(staging, bare->source.start + at, bare->chunk);
+	return uffd_move(bare->uffd, bare->data.start + at, staging,
+			 bare->chunk);
 }
 
 static void serve(struct bare *bare, uintptr_t addr)
@@ -46,7 +48,7 @@ static void serve(struct bare *bare, uintptr_t addr)
 	size_t at = addr - (uintptr_t)bare->data.start;
 	int err;
 
-	at -= at % gpusvm_page_size();
+	at -= at % bare->chunk;
 	__atomic_fetch_add(&bare->served, 1, __ATOMIC_RELAXED);
 	err = bare->moves ? copy_and_move(bare, at) : copy(bare, at);
 	if (err)
@@ -105,7 +107,7 @@ static int open_uffds(struct bare *bare)
 	return err;
 }
 
-int bare_create(struct bare *bare, size_t pages, bool moves)
+int bare_create(struct bare *bare, size_t count, size_t chunk, bool moves)
 {
 	int err;
 
@@ -113,11 +115,12 @@ int bare_create(struct bare *bare, size_t pages, bool moves)
 		.uffd = -1,
 		.staging_uffd = -1,
 		.moves = moves,
+		.chunk = chunk,
 		.stop_fd = eventfd(0, EFD_CLOEXEC),
 	};
 	if (bare->stop_fd < 0)
 		return -errno;
-	err = create_areas(bare, pages * gpusvm_page_size());
+	err = create_areas(bare, count * chunk);
 	if (!err)
 		err = open_uffds(bare);
 	if (!err)

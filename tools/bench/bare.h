@@ -16,6 +16,7 @@
  * @uffd: The userfaultfd
  * @staging_uffd: That of @staging
  * @moves: Whether it moves pages
+ * @chunk: Bytes that a fault is served with
  * @stop_fd: Ends the thread
  * @thread: The handler
  * @data: Memory whose faults it serves
@@ -29,6 +30,7 @@ struct bare {
 	int uffd;
 	int staging_uffd;
 	bool moves;
+	size_t chunk;
 	int stop_fd;
 	pthread_t thread;
 	struct area data;
@@ -39,12 +41,12 @@ struct bare {
 	size_t checked;
 };
 
-/* The handler inherits the CPUs of the caller.  0, -errno, or SKIPPED. */
-int bare_create(struct bare *bare, size_t pages, bool moves);
+/* For @count faults.  The handler inherits the CPUs of the caller.  0, -errno, or SKIPPED. */
+int bare_create(struct bare *bare, size_t count, size_t chunk, bool moves);
 void bare_destroy(struct bare *bare);
 /* Put the handler on a CPU: 0 or -errno. */
 int bare_pin(struct bare *bare, int cpu);
-/* Whether @count pages at least were served since the last check: 0 or -errno. */
+/* Whether @count faults at least were served since the last check: 0 or -errno. */
 int bare_check(struct bare *bare, size_t count);
 /* All pages are absent again: 0 or -errno. */
 int bare_drop(struct bare *bare);

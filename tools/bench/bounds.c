@@ -24,14 +24,16 @@ struct served {
 static int setup_served(void **state, const void *config)
 {
 	struct served *served = calloc(1, sizeof(*served));
+	const size_t *chunk = config;
 	int err;
 
-	(void)config;
 	if (!served)
 		return -ENOMEM;
 	*state = served;
-	err = bare_create(&served->moves, FAULTS, true);
-	return err ? err : bare_create(&served->copies, FAULTS, false);
+	err = bare_create(&served->moves, FAULTS, *chunk, true);
+	return err ? err
+		   : bare_create(&served->copies, FAULTS, gpusvm_page_size(),
+				 false);
 }
 
 static int teardown_served(void *state)
@@ -51,7 +53,7 @@ static int fault_all(struct bare *bare, double *value)
 	int err;
 
 	for (i = 0; i < FAULTS; i++)
-		touch(bare->data.start + i * gpusvm_page_size());
+		touch(bare->data.start + i * bare->chunk);
 	*value = us_each(now_ns() - since, FAULTS);
 	err = bare_check(bare, FAULTS);
 	return err ? err : bare_drop(bare);
@@ -219,6 +221,15 @@ static const struct trip_config config_thp = {
 	.engine = ENGINE_MEMCPY,
 };
 
+static const size_t chunk_4k = 4 * KIB;
+static const size_t chunk_64k = 64 * KIB;
+
+#define FAULT                                                             \
+	.baseline = "bare userfaultfd loop, UFFDIO_COPY of 4 KiB",        \
+	.unit = "us", .better = LOWER, .placement = SAME_CPU,             \
+	.setup = setup_served, .ours = fault_moves, .base = fault_copies, \
+	.teardown = teardown_served
+
 #define ROUNDTRIP                                                              \
 	.unit = "GB/s", .better = HIGHER, .placement = SAME_CPU,               \
 	.setup = setup_moved, .ours = roundtrip_moved, .base = roundtrip_base, \
@@ -244,14 +255,15 @@ const struct measure bound_measures[] = {
 		.name = "bound_cpufault_4k",
 		.what = "bare userfaultfd loop, memcpy and UFFDIO_MOVE of "
 			"4 KiB",
-		.baseline = "bare userfaultfd loop, UFFDIO_COPY of 4 KiB",
-		.unit = "us",
-		.better = LOWER,
-		.placement = SAME_CPU,
-		.setup = setup_served,
-		.ours = fault_moves,
-		.base = fault_copies,
-		.teardown = teardown_served,
+		.config = &chunk_4k,
+		FAULT,
+	},
+	{
+		.name = "bound_cpufault_64k",
+		.what = "bare userfaultfd loop, memcpy and UFFDIO_MOVE of "
+			"64 KiB",
+		.config = &chunk_64k,
+		FAULT,
 	},
 	{ .name = NULL },
 };

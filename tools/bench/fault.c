@@ -50,7 +50,8 @@ static int setup(void **state, const void *opaque)
 	for (i = 0; !err && i < FAULTS; i++)
 		err = rig_insert(faults->rig, i);
 	if (!err)
-		err = bare_create(&faults->bare, FAULTS, false);
+		err = bare_create(&faults->bare, FAULTS, gpusvm_page_size(),
+				  false);
 	*state = faults;
 	return err;
 }
