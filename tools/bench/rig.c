@@ -118,8 +118,10 @@ static int create_pool(struct rig *rig, const struct rig_opts *opts)
 	if (opts->no_devmem)
 		return 0;
 	err = gpusvm_devmem_pool_create(&rig->pool, &pool_opts);
-	if (err || !opts->devmem)
-		return err;
+	if (err)
+		return because(SKIPPED, "no device memory: %s", strerror(-err));
+	if (!opts->devmem)
+		return 0;
 	rig->base_bytes = opts->devmem;
 	return gpusvm_devmem_pool_alloc(rig->pool, opts->devmem,
 					&rig->base_pfn);
