@@ -208,7 +208,7 @@ int gpusvm_copy_threads_create(struct gpusvm_copy_engine **engine,
 		return -EINVAL;
 	}
 	if (!n)
-		n = min(gpusvm_sys_ncpus(), DEFAULT_THREADS);
+		n = min(gpusvm_sys_cpus(NULL, 0), DEFAULT_THREADS);
 	t = gpusvm_alloc(sizeof(*t) + (n - 1) * sizeof(t->helpers[0]));
 	if (!t)
 		return -ENOMEM;

@@ -393,7 +393,7 @@ static int ring_init(struct ring *ring, unsigned int depth)
 int gpusvm_copy_uring_create(struct gpusvm_copy_engine **engine,
 			     const struct gpusvm_copy_engine_opts *opts)
 {
-	unsigned int n = min(gpusvm_sys_ncpus(), MAX_RINGS);
+	unsigned int n = min(gpusvm_sys_cpus(NULL, 0), MAX_RINGS);
 	struct copy_uring *u;
 	int err = -ENOMEM;
 

@@ -10,7 +10,9 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <stdio.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -199,4 +201,16 @@ unsigned long device_pages(void)
 
 	check(!gpusvm_mm_get_stats(mm, &stats));
 	return stats.device_pages;
+}
+
+#define PATIENCE_S 30
+
+void device_check_empty(void)
+{
+	time_t end = time(NULL) + PATIENCE_S;
+
+	while (device_pages()) {
+		check(time(NULL) < end);
+		sched_yield();
+	}
 }

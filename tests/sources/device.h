@@ -21,6 +21,11 @@ unsigned char *device_map(size_t size, int prot);
 int device_take(void *addr, size_t size);
 /* Pages on the device now. */
 unsigned long device_pages(void);
+/*
+ * Fails unless there is none in time: who touched the last one goes on a moment
+ * before it is counted as gone.
+ */
+void device_check_empty(void);
 
 /* Print and exit; for processes that are one test. */
 #define check(condition)                                             \

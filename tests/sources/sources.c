@@ -88,7 +88,7 @@ static void round_trip(int prot)
 	read_maps(mem - 4096, HUGE + 8192, away, sizeof(away));
 	check(strcmp(before, away));
 	check(matches(mem, HUGE, 1));
-	check(!device_pages());
+	device_check_empty();
 	read_maps(mem - 4096, HUGE + 8192, after, sizeof(after));
 	check(!strcmp(before, after));
 	if (prot & PROT_WRITE) {
@@ -96,6 +96,7 @@ static void round_trip(int prot)
 		fill(mem, HUGE, 2);
 		check(!device_take(mem, SIZE));
 		check(matches(mem, HUGE, 2));
+		device_check_empty();
 		read_maps(mem - 4096, HUGE + 8192, after, sizeof(after));
 		check(!strcmp(before, after));
 	}
@@ -150,7 +151,7 @@ static void locked_memory_is_refused(void)
 		_exit(SKIPPED);
 	check(device_take(mem, SIZE) == -EBUSY);
 	check(matches(mem, SIZE, 3));
-	check(!device_pages());
+	device_check_empty();
 	device_close();
 }
 
@@ -491,7 +492,7 @@ static void announced_protection_is_kept(void)
 	fill(mem, 4 * SIZE, 11);
 	check(!device_take(mem, SIZE));
 	check(!gpusvm_mprotect(mem, SIZE, PROT_READ));
-	check(!device_pages());
+	device_check_empty();
 	read_maps(mem, SIZE, lines, sizeof(lines));
 	check(strstr(lines, " r--p "));
 	check(matches(mem, 4 * SIZE, 11));
@@ -580,7 +581,7 @@ static void announced_unmap_is_forgotten(void)
 	fill(mem, SIZE, 15);
 	check(!device_take(mem, SIZE));
 	check(!gpusvm_munmap(mem, SIZE));
-	check(!device_pages());
+	device_check_empty();
 	fault_at(mem);
 	check(mmap(mem, SIZE, PROT_NONE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem);

@@ -181,6 +181,22 @@ static void create_with_bad_options_returns_einval(void **state)
 	assert_null(engine);
 }
 
+#if !GPUSVM_HAVE_LIBURING
+static void there_is_no_ring_without_liburing(void **state)
+{
+	const struct gpusvm_copy_engine_opts opts = {
+		.size = sizeof(opts),
+		.type = GPUSVM_COPY_URING,
+	};
+	struct gpusvm_copy_engine *engine = NULL;
+
+	(void)state;
+	assert_int_equal(gpusvm_copy_engine_create(&engine, &opts),
+			 -EOPNOTSUPP);
+	assert_null(engine);
+}
+#endif
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -191,6 +207,9 @@ int main(void)
 		copy_test(nothing_calls_no_engine),
 		cmocka_unit_test(destroy_is_the_engines),
 		cmocka_unit_test(create_with_bad_options_returns_einval),
+#if !GPUSVM_HAVE_LIBURING
+		cmocka_unit_test(there_is_no_ring_without_liburing),
+#endif
 	};
 
 	copy_seed = unit_seed();

@@ -96,8 +96,9 @@ static bool no_population(const unsigned long *args, long *ret)
 
 /* ---- Pools ---- */
 
-static void nothing(void *zone_device_data)
+static void nothing(void *zone_device_data, unsigned long n)
 {
+	(void)n;
 	(void)zone_device_data;
 }
 
