@@ -9,7 +9,7 @@
  * argv[1]: move or wp; mprotect for that source; argv[2]: largest range in
  * bytes; argv[3]: huge, for transparent huge pages; disk, for device memory in
  * an unnamed file in the working directory.  GPUSVM_STRESS_SECONDS: how long
- * (10).  GPUSVM_TEST_ENGINE: the copy engine; uring has device memory in a file.
+ * (5).  GPUSVM_TEST_ENGINE: the copy engine; uring has device memory in a file.
  */
 #include <drm/drm_gpusvm.h>
 #include <gpusvm/copy.h>
@@ -364,7 +364,7 @@ int main(int argc, char **argv)
 	map_words(argc > 3 && !strcmp(argv[3], "huge"));
 	printf("seed: GPUSVM_TEST_SEED=%u\n", seed);
 	migrations = run(seed,
-			 1000 * strtoul(seconds ? seconds : "10", NULL, 0),
+			 1000 * strtoul(seconds ? seconds : "5", NULL, 0),
 			 &added, &sent);
 
 	for (i = 0; i < WORDS; i++)

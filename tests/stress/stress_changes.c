@@ -8,7 +8,7 @@
  * the CPU or through the device, and so knows for each page what is in it: a
  * pattern, by its tag, or zeros.
  *
- * GPUSVM_STRESS_SECONDS: how long (10).
+ * GPUSVM_STRESS_SECONDS: how long (5).
  * GPUSVM_TEST_HOOKS: if set, changes are announced (gpusvm/hooks.h).
  */
 #include "fake_driver.h"
@@ -28,7 +28,7 @@
 #define MREMAP_DONTUNMAP 4
 #endif
 
-#define DEFAULT_SECONDS 10
+#define DEFAULT_SECONDS 5
 #define ARENAS 3
 #define ARENA_SIZE (2 * SZ_2M)
 /* Pages that one change is about, at most. */

@@ -11,7 +11,7 @@
  * whether it is all still there.  So a device that reads POISON or makes a word
  * of it something else was not stopped.
  *
- * GPUSVM_STRESS_SECONDS: how long, all ten kinds of change together (10); each
+ * GPUSVM_STRESS_SECONDS: how long, all ten kinds of change together (5); each
  * is made at least LEAST times by each thread, however long that takes.
  */
 #include "fake_driver.h"
@@ -29,7 +29,7 @@
 #define POISON 0xbadbadbadbadbadul
 #define CHANGERS 2
 #define SLOT SZ_64K
-#define DEFAULT_SECONDS 10
+#define DEFAULT_SECONDS 5
 #define KINDS 10
 /* Even then there is an end to it, which is a failure. */
 #define LEAST 200
