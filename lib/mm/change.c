@@ -168,8 +168,7 @@ static struct mm_struct *look(unsigned long start, unsigned long end)
 	if (!mm || !gpusvm_mm_alive(mm) || start >= end)
 		return NULL;
 	gpusvm_notifiers_bounds(&mm->notifiers, &first, &last);
-	return (start < last && end > first) || READ_ONCE(mm->pt.npages) ? mm
-									 : NULL;
+	return start < last && end > first ? mm : NULL;
 }
 
 /* The same with locks, hence with signals blocked. */

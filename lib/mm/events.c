@@ -150,6 +150,8 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 	case SOURCE_REMAP:
 		describe(applied, mm, event->start, event->end,
 			 MMU_NOTIFY_UNMAP);
+		gpusvm_notifiers_widen(&mm->notifiers, event->to,
+				       event->to + (event->end - event->start));
 		move_entries(mm, event, applied);
 		gpusvm_change_landed(mm, event->to,
 				     event->to + (event->end - event->start));

@@ -179,6 +179,14 @@ static void widen(struct interval_notifiers *notifiers, unsigned long start,
 			 __ATOMIC_SEQ_CST);
 }
 
+void gpusvm_notifiers_widen(struct interval_notifiers *notifiers,
+			    unsigned long start, unsigned long end)
+{
+	pthread_mutex_lock(&notifiers->lock);
+	widen(notifiers, start, end);
+	pthread_mutex_unlock(&notifiers->lock);
+}
+
 int gpusvm_mmu_interval_notifier_insert(
 	struct mmu_interval_notifier *notifier, struct mm_struct *mm,
 	unsigned long start, unsigned long length,

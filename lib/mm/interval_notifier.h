@@ -22,7 +22,7 @@
  * @changed: Signalled when @seq moves on
  * @tree: The subscriptions
  * @longest: Length of the longest there has been
- * @start: Lowest address there has been in one
+ * @start: Lowest address there has been in one, or of a device page
  * @end: End of the highest
  * @active: Events in progress
  * @seq: Sequence number; odd while one of them hit a subscription
@@ -44,9 +44,15 @@ void gpusvm_notifiers_init(struct interval_notifiers *notifiers);
 /* In a forked child: the threads whose events were in progress are not there */
 void gpusvm_notifiers_reset(struct interval_notifiers *notifiers);
 
-/* All subscriptions there have been are in [*@start, *@end). */
+/*
+ * All subscriptions there have been are in [*@start, *@end), and all device
+ * pages: where mremap() puts some the bounds are widened.
+ */
 void gpusvm_notifiers_bounds(struct interval_notifiers *notifiers,
 			     unsigned long *start, unsigned long *end);
+
+void gpusvm_notifiers_widen(struct interval_notifiers *notifiers,
+			    unsigned long start, unsigned long end);
 
 /* Whether an event in [start, end) may hit a subscription. */
 bool gpusvm_notifiers_concern(struct interval_notifiers *notifiers,

@@ -206,6 +206,25 @@ static void remap_moves_entries_and_tells_of_the_old_place(void **state)
 	assert_int_equal(owner.refs, 1 + N);
 }
 
+/* Hooks look no further than these bounds. */
+static void remap_widens_the_bounds(void **state)
+{
+	struct source_event event = event_of(SOURCE_REMAP, FIRST, N);
+	struct applied_event applied;
+	unsigned long start, end;
+
+	(void)state;
+	event.to = fake_addr(fake, WINDOW);
+	applied = apply(&event);
+	gpusvm_event_finish(mm, &applied);
+	gpusvm_notifiers_bounds(&mm->notifiers, &start, &end);
+	assert_true(start <= fake_addr(fake, 0));
+	assert_int_equal(end, fake_addr(fake, WINDOW + N));
+	event = event_of(SOURCE_UNMAP, WINDOW, N);
+	applied = apply(&event);
+	gpusvm_event_finish(mm, &applied);
+}
+
 static void remap_over_device_pages_frees_those(void **state)
 {
 	struct source_event event = event_of(SOURCE_REMAP, FIRST, 4);
@@ -441,6 +460,7 @@ int main(void)
 		event_test(event_without_device_pages_is_told_all_the_same),
 		event_test(event_beside_subscriptions_frees_all_the_same),
 		event_test(remap_moves_entries_and_tells_of_the_old_place),
+		event_test(remap_widens_the_bounds),
 		event_test(remap_over_device_pages_frees_those),
 		event_test(remap_without_memory_says_what_is_lost),
 		event_test(unmap_of_moving_pages_leaves_them_to_the_migration),
