@@ -1,12 +1,182 @@
 /* SPDX-License-Identifier: MIT */
-/* Copy engines by themselves. */
+/* A copy engine by itself: io_uring, beside memcpy. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <drm/drm_gpusvm.h>
+#include <gpusvm/copy.h>
+#include <gpusvm/devmem.h>
+
 #include "bench.h"
 
-static int setup_uring(void **state, const void *config)
+#define CHUNK (2 * MIB)
+
+/* As many chunks on either side: what is copied has left the caches. */
+#define CHUNKS 16u
+
+/**
+ * struct copies - Memory, and device memory in a memfd
+ * @engine: Copies ours
+ * @pool: The device memory; ours in the first half, the baseline's behind it
+ * @ram: The memory; halves as above
+ * @pages: The device pages of a chunk
+ * @addr: Where they go, or come from
+ * @first_pfn: The first page of the device memory
+ * @npages: How many
+ * @next: The chunk that is next, for ours and for the baseline
+ */
+struct copies {
+	struct gpusvm_copy_engine *engine;
+	struct gpusvm_devmem_pool *pool;
+	struct area ram;
+	struct page **pages;
+	gpusvm_dma_addr_t *addr;
+	unsigned long first_pfn;
+	size_t npages;
+	unsigned int next[2];
+};
+
+static int create_pool(struct copies *copies)
 {
-	(void)state;
+	const struct gpusvm_copy_engine_opts engine_opts = {
+		.size = sizeof(engine_opts),
+		.type = GPUSVM_COPY_URING,
+	};
+	struct gpusvm_devmem_pool_opts pool_opts = {
+		.size = sizeof(pool_opts),
+		.bytes = 2 * CHUNKS * CHUNK,
+		.type = GPUSVM_DEVMEM_MEMFD,
+		.pgmap_ops = drm_gpusvm_pagemap_ops_get(),
+	};
+	int err;
+
+	err = gpusvm_copy_engine_create(&copies->engine, &engine_opts);
+	if (err)
+		return because(SKIPPED, "no io_uring: %s", strerror(-err));
+	pool_opts.engine = copies->engine;
+	err = gpusvm_devmem_pool_create(&copies->pool, &pool_opts);
+	if (err)
+		return because(SKIPPED, "no device memory: %s", strerror(-err));
+	return gpusvm_devmem_pool_alloc(copies->pool, pool_opts.bytes,
+					&copies->first_pfn);
+}
+
+static int setup(void **state, const void *config)
+{
+	struct copies *copies = calloc(1, sizeof(*copies));
+	int err;
+
 	(void)config;
-	return because(SKIPPED, "this version has no uring engine");
+	if (!copies)
+		return -ENOMEM;
+	*state = copies;
+	copies->npages = CHUNK / gpusvm_page_size();
+	copies->pages = calloc(copies->npages, sizeof(copies->pages[0]));
+	copies->addr = calloc(copies->npages, sizeof(copies->addr[0]));
+	if (!copies->pages || !copies->addr)
+		return -ENOMEM;
+	err = area_create(&copies->ram, 2 * CHUNKS * CHUNK, false);
+	if (err)
+		return err;
+	area_fill(&copies->ram);
+	return create_pool(copies);
+}
+
+static int teardown(void *state)
+{
+	struct copies *copies = state;
+	int err;
+
+	gpusvm_devmem_pool_free(copies->pool, copies->first_pfn,
+				2 * CHUNKS * CHUNK);
+	err = gpusvm_devmem_pool_destroy(copies->pool);
+	gpusvm_copy_engine_destroy(copies->engine);
+	area_destroy(&copies->ram);
+	free(copies->pages);
+	free(copies->addr);
+	free(copies);
+	return err;
+}
+
+/* The next chunk of a side: its memory, and in @pages its device memory. */
+static uint8_t *next_chunk(struct copies *copies, bool base)
+{
+	size_t i, chunk = copies->next[base]++ % CHUNKS + base * CHUNKS;
+	uint8_t *ram = copies->ram.start + chunk * CHUNK;
+
+	for (i = 0; i < copies->npages; i++) {
+		copies->pages[i] = gpusvm_pfn_to_page(
+			copies->first_pfn + chunk * copies->npages + i);
+		copies->addr[i] = (uintptr_t)ram + i * gpusvm_page_size();
+	}
+	return ram;
+}
+
+/* There and back; what comes back must be what went. */
+static int copy_both_ways(struct copies *copies)
+{
+	uint8_t *ram = next_chunk(copies, false);
+	uint8_t mark = ram[CHUNK - 1];
+	int err;
+
+	err = gpusvm_copy_to_devmem(copies->pages, copies->addr,
+				    copies->npages);
+	ram[CHUNK - 1] = (uint8_t)~mark;
+	if (!err)
+		err = gpusvm_copy_to_ram(copies->pages, copies->addr,
+					 copies->npages);
+	return !err && ram[CHUNK - 1] != mark ? -EIO : err;
+}
+
+static int ours(void *state, double *value)
+{
+	uint64_t since = now_ns();
+	int err = copy_both_ways(state);
+
+	*value = gb_per_s(2 * CHUNK, now_ns() - since);
+	return err;
+}
+
+static int base(void *state, double *value)
+{
+	struct copies *copies = state;
+	uint8_t *ram = next_chunk(copies, true);
+	uint8_t *device = gpusvm_page_address(copies->pages[0]);
+	uint64_t since = now_ns();
+
+	memcpy(device, ram, CHUNK);
+	memcpy(ram, device, CHUNK);
+	*value = gb_per_s(2 * CHUNK, now_ns() - since);
+	return 0;
+}
+
+static uint64_t thread_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Both of the same copy: the round of ours, and as the baseline its duration. */
+static int cpu_ours(void *state, double *value)
+{
+	uint64_t since = thread_ns();
+	int err = copy_both_ways(state);
+
+	*value = us_each(thread_ns() - since, 1);
+	return err;
+}
+
+static int cpu_base(void *state, double *value)
+{
+	uint64_t since = now_ns();
+	int err = copy_both_ways(state);
+
+	*value = us_each(now_ns() - since, 1);
+	return err;
 }
 
 const struct measure engine_measures[] = {
@@ -18,7 +188,23 @@ const struct measure engine_measures[] = {
 		.better = HIGHER,
 		.reach = 0.75,
 		.placement = UNPINNED,
-		.setup = setup_uring,
+		.setup = setup,
+		.ours = ours,
+		.base = base,
+		.teardown = teardown,
+	},
+	{
+		.name = "uring_2m_cpu",
+		.what = "CPU time of the thread that calls the uring engine",
+		.baseline = "how long the call takes",
+		.unit = "us",
+		.better = LOWER,
+		.reach = 0.05,
+		.placement = UNPINNED,
+		.setup = setup,
+		.ours = cpu_ours,
+		.base = cpu_base,
+		.teardown = teardown,
 	},
 	{ .name = NULL },
 };

@@ -85,8 +85,8 @@ static const struct drm_gpusvm_devmem_ops engines[ENGINES] = {
 	[ENGINE_BEST] = {
 		.devmem_release = devmem_release,
 		.populate_devmem_pfn = populate_devmem_pfn,
-		.copy_to_devmem = gpusvm_memcpy_to_devmem,
-		.copy_to_ram = gpusvm_memcpy_to_ram,
+		.copy_to_devmem = gpusvm_stream_to_devmem,
+		.copy_to_ram = gpusvm_stream_to_ram,
 	},
 };
 
