@@ -363,8 +363,7 @@ int main(int argc, char **argv)
 	       argc > 3 && !strcmp(argv[3], "disk"));
 	map_words(argc > 3 && !strcmp(argv[3], "huge"));
 	printf("seed: GPUSVM_TEST_SEED=%u\n", seed);
-	migrations = run(seed,
-			 1000 * strtoul(seconds ? seconds : "5", NULL, 0),
+	migrations = run(seed, 1000 * strtoul(seconds ? seconds : "5", NULL, 0),
 			 &added, &sent);
 
 	for (i = 0; i < WORDS; i++)
