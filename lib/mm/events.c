@@ -177,8 +177,9 @@ void gpusvm_event_finish(struct mm_struct *mm, struct applied_event *applied)
 	(void)mm;
 	started = applied->notify && !gpusvm_notify_start(&applied->range);
 	for (page = applied->removed; page; page = next) {
+		/* The end of its allocation's migration looks at it, too. */
 		next = page->next;
-		page->next = NULL;
+		WRITE_ONCE(page->next, NULL);
 		gpusvm_page_put(page);
 	}
 	if (started)

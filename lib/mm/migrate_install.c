@@ -327,7 +327,7 @@ void gpusvm_migrate_end(struct migration *m)
 	pthread_mutex_lock(&mm->pt_lock);
 	for (i = 0; i < m->npages; i++) {
 		page = m->pages[i];
-		if (!page || page->migration != m)
+		if (!page || READ_ONCE(page->migration) != m)
 			continue;
 		page->migration = NULL;
 		if (page->removed && m->own_told && page->vaddr)

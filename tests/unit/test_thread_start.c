@@ -14,7 +14,7 @@
 #include "alloc.h"
 #include "thread_start.h"
 
-#define SIZE (256ul << 10)
+#define SIZE (1ul << 20) /* a sanitizer needs most of it */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
 			  void *(*fn)(void *), void *arg);
