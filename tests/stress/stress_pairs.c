@@ -343,8 +343,6 @@ static void stress_pairs(void **state)
 	struct test_area *area;
 
 	(void)state;
-	if (test_others_map())
-		test_skip("a sanitizer maps memory into the holes");
 	p = gpusvm_alloc(sizeof(*p));
 	assert_non_null(p);
 	test_cleanup(gpusvm_free, p);

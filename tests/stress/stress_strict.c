@@ -341,36 +341,28 @@ static void strict_protection(void **state)
 	run(poison_protection, false);
 }
 
-/* For changes that leave a hole for a moment. */
-static void run_with_holes(void (*change)(struct changer *c), bool migrate)
-{
-	if (test_others_map())
-		test_skip("a sanitizer maps memory into the holes");
-	run(change, migrate);
-}
-
 static void strict_reuse(void **state)
 {
 	(void)state;
-	run_with_holes(reuse, false);
+	run(reuse, false);
 }
 
 static void strict_reuse_of_device_memory(void **state)
 {
 	(void)state;
-	run_with_holes(reuse, true);
+	run(reuse, true);
 }
 
 static void strict_munmap(void **state)
 {
 	(void)state;
-	run_with_holes(hook_munmap, false);
+	run(hook_munmap, false);
 }
 
 static void strict_munmap_of_device_memory(void **state)
 {
 	(void)state;
-	run_with_holes(hook_munmap, true);
+	run(hook_munmap, true);
 }
 
 static void strict_mprotect(void **state)
@@ -388,13 +380,13 @@ static void strict_madvise(void **state)
 static void strict_mremap(void **state)
 {
 	(void)state;
-	run_with_holes(hook_mremap, false);
+	run(hook_mremap, false);
 }
 
 static void strict_mremap_of_device_memory(void **state)
 {
 	(void)state;
-	run_with_holes(hook_mremap, true);
+	run(hook_mremap, true);
 }
 
 static const struct CMUnitTest tests[] = {
