@@ -9,7 +9,8 @@
  * pattern, by its tag, or zeros.
  *
  * GPUSVM_STRESS_SECONDS: how long (5).
- * GPUSVM_TEST_HOOKS: if set, changes are announced (gpusvm/hooks.h).
+ * GPUSVM_TEST_HOOKS: if set, changes are announced (gpusvm/hooks.h); they always
+ * are where nothing else tells of them.
  */
 #include "fake_driver.h"
 
@@ -591,7 +592,7 @@ static void stress_changes(void **state)
 	unsigned int i;
 
 	(void)state;
-	if (getenv("GPUSVM_TEST_HOOKS"))
+	if (test_announces() || getenv("GPUSVM_TEST_HOOKS"))
 		call = &hooks;
 	assert_non_null(s);
 	test_cleanup(gpusvm_free, s);

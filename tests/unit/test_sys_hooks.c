@@ -3,8 +3,10 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -90,13 +92,17 @@ static void mremap_moves_what_it_must(void **state)
 
 static void files_change_and_are_known_by_their_inode(void **state)
 {
-	char path[] = "/tmp/sys_hooks.XXXXXX";
-	int fd = mkstemp(path);
+	const char *folder = getenv("TMPDIR");
 	unsigned long inode = 0;
+	char path[PATH_MAX];
 	size_t block = 0;
 	struct stat st;
+	int fd;
 
 	(void)state;
+	snprintf(path, sizeof(path), "%s/sys_hooks.XXXXXX",
+		 folder ? folder : "/tmp");
+	fd = mkstemp(path);
 	assert_true(fd >= 0);
 	assert_int_equal(gpusvm_sys_ftruncate(fd, 3 * PAGE_SIZE), 0);
 	assert_int_equal(gpusvm_sys_fallocate(fd, 0, 0, 5 * PAGE_SIZE), 0);
