@@ -55,25 +55,12 @@ static int open_file(struct file_memory *memory,
 	return min(memory->file.fd, 0);
 }
 
-/*
- * Room for all of it now, not when a page is on its way: a full disk is no error
- * that a migration could do something about.
- */
-static int make_room(int fd, size_t size)
+/* Whether the last page of @size bytes is there: 0, -ENOSPC or -errno. */
+static int check_last_page(int fd, size_t size)
 {
-	void *page = NULL;
+	void *page = gpusvm_alloc_pages(PAGE_SIZE, PAGE_SIZE);
 	ssize_t n;
-	int err;
 
-	do {
-		err = gpusvm_sys_fallocate(fd, 0, 0, (off_t)size);
-	} while (err == -EINTR);
-	if (err && err != -EOPNOTSUPP && err != -ENODEV)
-		return err;
-	/* What cannot be made larger, as a disk, may be large enough. */
-	if (err)
-		gpusvm_sys_ftruncate(fd, (off_t)size);
-	page = gpusvm_alloc_pages(PAGE_SIZE, PAGE_SIZE);
 	if (!page)
 		return -ENOMEM;
 	n = gpusvm_sys_pread(fd, page, PAGE_SIZE, (off_t)(size - PAGE_SIZE));
@@ -81,6 +68,28 @@ static int make_room(int fd, size_t size)
 	if (n < 0)
 		return (int)n;
 	return n == (ssize_t)PAGE_SIZE ? 0 : -ENOSPC;
+}
+
+/*
+ * Room for all of it now, not when a page is on its way: a full disk is no error
+ * that a migration could do something about.
+ */
+static int make_room(int fd, size_t size)
+{
+	int err;
+
+	do {
+		err = gpusvm_sys_fallocate(fd, 0, 0, (off_t)size);
+	} while (err == -EINTR);
+	if (err && err != -EOPNOTSUPP && err != -ENODEV)
+		return err;
+	/*
+	 * What cannot be made larger, as a disk, may be large enough; and a file
+	 * that is must not be cut off behind that.
+	 */
+	if (err && check_last_page(fd, size) == -ENOSPC)
+		gpusvm_sys_ftruncate(fd, (off_t)size);
+	return check_last_page(fd, size);
 }
 
 static int reserve(struct file_memory *memory, size_t size)

@@ -40,11 +40,15 @@ static int serve_absent(struct mm_struct *mm, const struct source_event *fault)
 static int serve_protected(struct mm_struct *mm,
 			   const struct source_event *fault)
 {
-	return mm->source->ops->protect(mm->source, fault->start,
-					fault->start + PAGE_SIZE,
-					false) == -EAGAIN
-		       ? -EAGAIN
-		       : 0;
+	int err = mm->source->ops->protect(mm->source, fault->start,
+					   fault->start + PAGE_SIZE, false);
+
+	if (err == -EAGAIN)
+		return err;
+	/* The mapping has gone, or is another one: that wakes nobody. */
+	if (err)
+		gpusvm_cpu_fault_wake(mm, fault->start);
+	return 0;
 }
 
 static enum fault_wait why_it_waits(enum vm_fault_result result,

@@ -54,6 +54,19 @@ static bool needs_spare(const struct handler *handler)
 	return handler->working >= handler->nreaders;
 }
 
+/* Spares, too, if they are what reads now. */
+static void wake_all_handlers(struct handler *handler)
+{
+	bool spares;
+
+	pthread_mutex_lock(&handler->lock);
+	spares = needs_spare(handler);
+	pthread_mutex_unlock(&handler->lock);
+	wake_handlers(handler);
+	if (spares)
+		signal_fd(handler->spare_fd);
+}
+
 /*
  * Take a job, if there is one and another thread is left to read.  What stays
  * in the queue is for others, who may be asleep: this job may take its time.
@@ -70,11 +83,9 @@ static bool take_job(struct handler *handler, struct job *job)
 		handler->njobs--;
 		handler->working++;
 		handler->taken++;
-		alone = handler->spare_sleeps && needs_spare(handler);
+		alone = handler->spares_asleep && needs_spare(handler);
 	}
 	more = taken && handler->njobs;
-	if (alone)
-		handler->spare_sleeps = false;
 	pthread_mutex_unlock(&handler->lock);
 	if (more)
 		wake_handlers(handler);
@@ -172,16 +183,28 @@ static int read_batch(struct mm_struct *mm, struct source_event *events,
 	return n;
 }
 
-/* The earlier of both; 0 stands for never. */
+void gpusvm_handler_wake(struct mm_struct *mm)
+{
+	wake_handlers(mm->handler);
+}
+
+/*
+ * The earlier of both; 0 stands for never.  The caller may be a spare, which
+ * does not wait for that time: a reader has to.
+ */
 void gpusvm_handler_retry_at(struct mm_struct *mm, unsigned long ns)
 {
 	struct handler *handler = mm->handler;
 	unsigned long old = READ_ONCE(handler->retry_ns);
 
-	while ((!old || ns < old) &&
-	       !__atomic_compare_exchange_n(&handler->retry_ns, &old, ns, true,
-					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
+	while (!old || ns < old) {
+		if (__atomic_compare_exchange_n(&handler->retry_ns, &old, ns,
+						true, __ATOMIC_SEQ_CST,
+						__ATOMIC_RELAXED)) {
+			wake_handlers(handler);
+			return;
+		}
+	}
 }
 
 static void do_job(struct mm_struct *mm, struct job *job)
@@ -232,7 +255,7 @@ void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt)
 		found = true;
 	}
 	if (found)
-		wake_handlers(mm->handler);
+		wake_all_handlers(mm->handler);
 	/* The originator of an event has to run before the source settles. */
 	if (attempt < 16)
 		gpusvm_sys_yield();
@@ -358,11 +381,14 @@ static unsigned long spare_sleep(struct handler *handler, bool long_sleep)
 	pthread_mutex_lock(&handler->lock);
 	taken = handler->taken;
 	long_sleep &= !needs_spare(handler);
-	handler->spare_sleeps |= long_sleep;
+	handler->spares_asleep += long_sleep;
 	pthread_mutex_unlock(&handler->lock);
 	gpusvm_sys_poll(&fd, 1, long_sleep ? -1 : LOOK_NS);
 	if ((fd.revents & POLLIN) && !READ_ONCE(handler->stop))
 		gpusvm_sys_read(handler->spare_fd, &count, sizeof(count));
+	pthread_mutex_lock(&handler->lock);
+	handler->spares_asleep -= long_sleep;
+	pthread_mutex_unlock(&handler->lock);
 	return taken;
 }
 

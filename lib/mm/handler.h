@@ -62,7 +62,7 @@ struct job {
  * @nreaders: Threads that are no spares
  * @working: Threads that are at a job
  * @taken: Jobs that were ever taken
- * @spare_sleeps: A spare wants to be told when @working is @nreaders
+ * @spares_asleep: Spares that want to be told when @working is @nreaders
  * @epoch: 0 or 1: what an event that is applied now counts for
  * @in_epoch: Events applied in each epoch and not done
  * @wait_lock: Held by the one thread that waits for an epoch
@@ -85,7 +85,7 @@ struct handler {
 	unsigned int nreaders;
 	unsigned int working;
 	unsigned long taken;
-	bool spare_sleeps;
+	unsigned int spares_asleep;
 	unsigned int epoch;
 	unsigned long in_epoch[2];
 	pthread_mutex_t wait_lock;
@@ -107,6 +107,9 @@ void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt);
 
 /* Let threads that wait for a fault try again at @ns. */
 void gpusvm_handler_retry_at(struct mm_struct *mm, unsigned long ns);
+
+/* Make readers that sleep look at the queue, and at the time to wait. */
+void gpusvm_handler_wake(struct mm_struct *mm);
 
 /*
  * Events are counted by the epoch in which they were applied, so that who waits

@@ -3,6 +3,7 @@
 #include "isolate.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
@@ -173,6 +174,24 @@ static unsigned long same_state(const unsigned char *state, unsigned long n)
 	return i;
 }
 
+/*
+ * Which pages of the run are there.  If that cannot be had, all of them are made
+ * to be there: zeros are what an absent one stands for.
+ */
+static void scan_run(struct migration *m, unsigned long first, unsigned long n,
+		     unsigned char *state)
+{
+	unsigned long addr = m->run->addr + (first << PAGE_SHIFT);
+	struct source *source = m->mm->source;
+	unsigned long i;
+
+	if (!gpusvm_scan_pages(m->mm, addr, n, state))
+		return;
+	memset(state, PAGE_IS_PRESENT, n);
+	for (i = 0; i < n; i++)
+		source->ops->fill(source, addr + (i << PAGE_SHIFT), PAGE_SIZE);
+}
+
 void gpusvm_isolate_moved(struct migration *m)
 {
 	unsigned char state[SCAN_BATCH];
@@ -180,8 +199,7 @@ void gpusvm_isolate_moved(struct migration *m)
 
 	for (first = 0; first < m->npages; first += n) {
 		n = min(m->npages - first, SCAN_BATCH);
-		gpusvm_scan_pages(m->mm, m->run->addr + (first << PAGE_SHIFT),
-				  n, state);
+		scan_run(m, first, n, state);
 		for (i = 0; i < n; i += same) {
 			same = same_state(state + i, n - i);
 			note_data(m, first + i, same, state[i]);

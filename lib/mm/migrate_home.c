@@ -63,6 +63,8 @@ long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
 	long n = 0;
 
 	m->to_device = false;
+	m->woken = 0;
+	m->woken_end = 0;
 	pthread_mutex_lock(&m->mm->pt_lock);
 	for (i = 0; i < m->npages; i++) {
 		m->ram[i] = 0;

@@ -152,20 +152,43 @@ static void run_use(struct staging *staging, struct staging_run *run)
 	}
 }
 
-/* Put a run with pages among the idle ones, if the limit allows; locked. */
+static struct staging_run *first_run(struct list_head *runs)
+{
+	return list_first_entry_or_null(runs, struct staging_run, link);
+}
+
+/* Give the pages of a run that nobody owns back; false if there is none. */
+static bool empty_retired(struct staging *staging)
+{
+	struct staging_run *run;
+	unsigned int i;
+
+	for (i = 0; i < STAGING_ORDERS; i++) {
+		run = first_run(&staging->retired[i]);
+		if (!run)
+			continue;
+		run_use(staging, run);
+		run_empty(run);
+		list_add_tail(&run->link, &staging->unowned[i]);
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Put a run with pages among the idle ones, if the limit allows, for which those
+ * without an owner make room; locked.
+ */
 static bool run_keep(struct staging *staging, struct staging_run *run)
 {
-	if (staging->bytes + filled_bytes(run) > staging->limit)
-		return false;
+	while (staging->bytes + filled_bytes(run) > staging->limit)
+		if (filled_bytes(run) > staging->limit ||
+		    !empty_retired(staging))
+			return false;
 	staging->bytes += filled_bytes(run);
 	list_add_tail(&run->link, run->owner ? &staging->filled[run->order]
 					     : &staging->retired[run->order]);
 	return true;
-}
-
-static struct staging_run *first_run(struct list_head *runs)
-{
-	return list_first_entry_or_null(runs, struct staging_run, link);
 }
 
 int gpusvm_staging_create(struct mm_struct *mm, unsigned long npages,

@@ -5,6 +5,7 @@
 #include <gpusvm/gpusvm.h>
 
 #include "compiler.h"
+#include "handler.h"
 #include "log.h"
 #include "mm.h"
 #include "sys.h"
@@ -76,17 +77,22 @@ bool gpusvm_watchdog_waits(struct mm_struct *mm, pid_t tid, unsigned long addr,
 			   enum fault_wait why, pid_t holder)
 {
 	struct watchdog *watchdog = &mm->watchdog;
-	unsigned long since_ns, now_ns = gpusvm_sys_now_ns();
-	bool late, itself = tid == holder;
+	unsigned long since_ns, check_ns, now_ns = gpusvm_sys_now_ns();
+	bool late, sooner, itself = tid == holder;
 
 	if ((!watchdog->limit_ns && !itself) || !tid)
 		return true;
 	pthread_mutex_lock(&watchdog->lock);
+	check_ns = watchdog->check_ns;
 	late = note(watchdog, tid, addr, now_ns, &since_ns);
 	/* The message may be an old one, of a fault that was served since. */
 	if (itself)
 		WRITE_ONCE(watchdog->check_ns, now_ns + ITSELF_NS);
+	sooner = !check_ns || watchdog->check_ns < check_ns;
 	pthread_mutex_unlock(&watchdog->lock);
+	/* Readers that sleep do so until the time that there was before. */
+	if (sooner)
+		gpusvm_handler_wake(mm);
 	if (itself) {
 		if (now_ns - since_ns < ITSELF_NS)
 			return true;

@@ -13,6 +13,7 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "alloc.h"
@@ -412,6 +413,25 @@ static void files_without_fallocate_are_made_longer(void **state)
 	assert_mapped();
 }
 
+static void large_files_without_fallocate_are_not_cut_off(void **state)
+{
+	struct gpusvm_devmem_pool_opts opts = opts_of(GPUSVM_DEVMEM_FILE);
+	struct stat st;
+
+	(void)state;
+	opts.path = NULL;
+	opts.fd = memfd_create("large", MFD_CLOEXEC);
+	assert_true(opts.fd >= 0);
+	assert_int_equal(ftruncate(opts.fd, (off_t)opts.bytes + 4711), 0);
+	fake_sys_hook(FAKE_SYS_FALLOCATE, no_room_at_all);
+	create(&opts);
+	assert_int_equal(fstat(opts.fd, &st), 0);
+	assert_int_equal(st.st_size, opts.bytes + 4711);
+	assert_int_equal(gpusvm_devmem_pool_destroy(pool), 0);
+	pool = NULL;
+	close(opts.fd);
+}
+
 static void interrupted_allocation_goes_on(void **state)
 {
 	struct gpusvm_devmem_pool_opts opts = opts_of(GPUSVM_DEVMEM_MEMFD);
@@ -463,6 +483,7 @@ int main(void)
 		file_test(create_passes_errors_of_opening),
 		file_test(create_passes_lack_of_room),
 		file_test(files_without_fallocate_are_made_longer),
+		file_test(large_files_without_fallocate_are_not_cut_off),
 		file_test(interrupted_allocation_goes_on),
 		file_test(create_passes_lack_of_memory),
 	};

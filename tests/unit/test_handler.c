@@ -6,15 +6,10 @@
  * The handler runs on threads of its own; the test pushes events and waits for
  * what follows.
  */
-#include "unit_migration.h"
-#include "unit_thread.h"
+#include "unit_handler.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/eventfd.h>
-
-#define N 8ul
-#define FIRST 8ul
 
 /* ---- Lack of memory and threads ---- */
 
@@ -72,11 +67,7 @@ static int setup_stopped(void **state)
 	fail_pages_in = 0;
 	fail_thread_in = 0;
 	refuse = 0;
-	migration_setup(GPUSVM_TECHNIQUE_MOVE, N);
-	fake->source.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	owner.fault = serve;
-	fake_fill(window(FIRST), N, 1);
-	return migrate_out(FIRST);
+	return handler_setup(serve);
 }
 
 static int setup(void **state)
@@ -84,37 +75,6 @@ static int setup(void **state)
 	if (setup_stopped(state))
 		return -1;
 	return gpusvm_handler_start(mm, 0);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	if (mm->handler->nthreads)
-		gpusvm_handler_stop(mm);
-	fake_source_forget_plans(fake);
-	unmap_all();
-	close(fake->source.fd);
-	migration_teardown();
-	return 0;
-}
-
-static void push(struct source_event event)
-{
-	gpusvm_down_write(&mm->event_lock);
-	fake_source_push(fake, event);
-	gpusvm_up_write(&mm->event_lock);
-}
-
-static void push_fault(unsigned long i, bool write, bool protect)
-{
-	push((struct source_event){
-		.type = SOURCE_FAULT,
-		.start = fake_addr(fake, i),
-		.end = fake_addr(fake, i + 1),
-		.write = write,
-		.protect = protect,
-		.tid = 4711,
-	});
 }
 
 static unsigned int flags_of(unsigned long i)
@@ -140,16 +100,6 @@ static unsigned long count_entries(void)
 static int refs_of_owner(void)
 {
 	return __atomic_load_n(&owner.refs, __ATOMIC_ACQUIRE);
-}
-
-static bool was_woken(unsigned long i)
-{
-	return fake_source_called(fake, FAKE_OP_WAKE, fake_addr(fake, i));
-}
-
-static unsigned long counter(u64 *which)
-{
-	return __atomic_load_n(which, __ATOMIC_RELAXED);
 }
 
 /* ---- Threads ---- */
@@ -285,6 +235,17 @@ static void fault_on_protected_page_lets_the_write_go(void **state)
 	push_fault(40, true, true);
 	unit_wait_until(flags_of(40) == FAKE_WATCHED);
 	assert_int_equal(flags_of(41), FAKE_WATCHED | FAKE_PROTECTED);
+}
+
+/* That wakes nobody by itself. */
+static void fault_on_protected_page_that_has_gone_is_woken(void **state)
+{
+	(void)state;
+	pthread_mutex_lock(&mm->pt_lock);
+	fake->flags[40] = FAKE_UNMAPPED;
+	pthread_mutex_unlock(&mm->pt_lock);
+	push_fault(40, true, true);
+	unit_wait_until(was_woken(40));
 }
 
 /* ---- Device pages ---- */
@@ -485,27 +446,6 @@ static void events_beyond_a_batch_are_all_acted_on(void **state)
 
 /* ---- Callbacks that wait ---- */
 
-static unsigned int waiting;
-static bool let_go;
-
-/* On handler threads. */
-static bool wait_in_callback(struct mmu_interval_notifier *notifier,
-			     const struct mmu_notifier_range *range,
-			     unsigned long cur_seq)
-{
-	(void)range;
-	gpusvm_mmu_interval_set_seq(notifier, cur_seq);
-	__atomic_add_fetch(&waiting, 1, __ATOMIC_RELAXED);
-	while (!__atomic_load_n(&let_go, __ATOMIC_ACQUIRE))
-		sched_yield();
-	__atomic_sub_fetch(&waiting, 1, __ATOMIC_RELAXED);
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops waiting_ops = {
-	.invalidate = wait_in_callback,
-};
-
 static void wait_for_events(void *arg)
 {
 	gpusvm_handler_wait(arg);
@@ -579,9 +519,10 @@ static void settle_lets_faulting_threads_ask_again(void **state)
 	assert_int_equal(fake_sys_calls(FAKE_SYS_NANOSLEEP), 1);
 }
 
-#define handler_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define handler_test(fn) \
+	cmocka_unit_test_setup_teardown(fn, setup, handler_teardown)
 #define stopped_test(fn) \
-	cmocka_unit_test_setup_teardown(fn, setup_stopped, teardown)
+	cmocka_unit_test_setup_teardown(fn, setup_stopped, handler_teardown)
 
 int main(void)
 {
@@ -595,6 +536,7 @@ int main(void)
 		handler_test(fault_at_a_page_that_came_meanwhile_is_woken),
 		handler_test(fault_with_eagain_tries_again),
 		handler_test(fault_on_protected_page_lets_the_write_go),
+		handler_test(fault_on_protected_page_that_has_gone_is_woken),
 		handler_test(fault_on_device_page_asks_its_owner),
 		handler_test(fault_to_be_retried_wakes_everybody_in_time),
 		handler_test(fault_in_timeslice_wakes_everybody_in_time),

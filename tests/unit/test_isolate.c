@@ -106,6 +106,27 @@ static void copy_copies_runs_and_leaves_holes(void **state)
 	}
 }
 
+/* Nothing of what was taken may be taken for absent. */
+static void moved_pages_that_cannot_be_told_are_kept(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	fake_fill(window(FIRST), 3, 1);
+	gpusvm_staging_get_empty(mm, &m.run);
+	assert_int_equal(gpusvm_isolate_move(&m), 0);
+	fake_sys_fail(FAKE_SYS_PAGEMAP_SCAN, -ENOMEM, 1);
+	gpusvm_isolate_moved(&m);
+	for (i = 0; i < N; i++) {
+		assert_int_equal(m.ram[i], m.run->addr + (i << PAGE_SHIFT));
+		assert_true(fake_present(m.ram[i]));
+	}
+	assert_int_equal(m.run->nfilled, N);
+	assert_true(fake_matches((void *)m.ram[0], 3, 1));
+	assert_true(fake_is_zero((void *)m.ram[3], N - 3));
+	gpusvm_staging_get_empty(mm, &m.run);
+}
+
 static void copy_without_staging_returns_enomem(void **state)
 {
 	(void)state;
@@ -136,6 +157,7 @@ int main(void)
 		isolate_test(moved_after_failure_knows_what_came),
 		isolate_test(protect_returns_eagain_or_ebusy),
 		isolate_test(copy_copies_runs_and_leaves_holes),
+		isolate_test(moved_pages_that_cannot_be_told_are_kept),
 		isolate_test(copy_without_staging_returns_enomem),
 		isolate_test(copy_that_fails_gives_the_run_back),
 	};

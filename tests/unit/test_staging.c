@@ -213,6 +213,31 @@ static void destroy_beyond_limit_gives_pages_back(void **state)
 	assert_int_equal(fake_retired_bytes(fake), 8 * PAGE_SIZE);
 }
 
+static void retired_runs_make_room_for_those_in_use(void **state)
+{
+	struct staging_run *a, *b, *c;
+
+	(void)state;
+	mm->staging.limit = 10 * PAGE_SIZE;
+	create(&a, 8);
+	create(&b, 4);
+	create(&c, 16);
+	get_filled(&a, 8);
+	get_filled(&b, 4);
+	get_filled(&c, 11);
+	destroy(&a);
+	assert_int_equal(fake_retired_bytes(fake), 8 * PAGE_SIZE);
+	/* Too much in any case, so nobody makes room for it. */
+	gpusvm_staging_put(mm, c);
+	assert_int_equal(mm->staging.bytes, 8 * PAGE_SIZE);
+	gpusvm_staging_put(mm, b);
+	assert_int_equal(mm->staging.bytes, 4 * PAGE_SIZE);
+	assert_int_equal(fake_retired_bytes(fake), 0);
+	assert_int_equal(count_present(b), 4);
+	destroy(&b);
+	destroy(&c);
+}
+
 static void create_prefers_an_empty_run(void **state)
 {
 	struct staging_run *a, *b, *run_b;
@@ -606,6 +631,7 @@ int main(void)
 		staging_test(destroy_then_create_uses_the_run_again),
 		staging_test(destroy_beyond_limit_gives_pages_back),
 		staging_test(create_prefers_an_empty_run),
+		staging_test(retired_runs_make_room_for_those_in_use),
 		staging_test(destroy_without_run_does_nothing),
 		staging_test(create_without_memory_returns_enomem),
 		staging_test(create_that_cannot_be_staged_returns_enomem),

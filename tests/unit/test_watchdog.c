@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fake_sys.h"
+#include "handler.h"
 #include "mm.h"
 #include "page_size.h"
 
@@ -20,7 +21,8 @@
 #define OTHER 12
 #define HOLDER 4711
 
-static struct mm_struct mm;
+static struct handler handler = { .wake_fd = -1 };
+static struct mm_struct mm = { .handler = &handler };
 static unsigned long now_ns;
 static unsigned int nlines;
 static char line[512];
