@@ -35,19 +35,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../lib/base/uapi.h"
+
 #define EXPORT __attribute__((visibility("default")))
 
 /* Under another name of libc's, too. */
 #define ALIAS(name, of) \
 	EXPORT extern __typeof__(of) name __THROW __attribute__((alias(#of)))
-
-/* Newer than some headers. */
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
 
 static int (*next_brk)(void *addr);
 static void *(*next_sbrk)(intptr_t increment);

@@ -237,11 +237,6 @@ int gpusvm_sys_madvise(unsigned long addr, size_t len, int advice)
 	return (int)call3(SYS_madvise, addr, len, advice);
 }
 
-/* Newer than some headers; the number is the same everywhere. */
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
-
 long gpusvm_sys_process_madvise(int pidfd, const struct iovec *iov, size_t n,
 				int advice, unsigned int flags)
 {

@@ -7,9 +7,12 @@
 #ifndef GPUSVM_BASE_UAPI_H
 #define GPUSVM_BASE_UAPI_H
 
+#include <linux/falloc.h>
 #include <linux/types.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 /* 5.11 */
 #ifndef UFFD_USER_MODE_ONLY
@@ -37,6 +40,41 @@ struct uffdio_move {
 	__s64 move;
 };
 #define UFFDIO_MOVE _IOWR(UFFDIO, _UFFDIO_MOVE, struct uffdio_move)
+#endif
+
+/* 5.4 */
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#define MADV_PAGEOUT 21
+#endif
+/* 5.7; of anonymous memory */
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+/* 5.10; the number is the same everywhere */
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+/* 5.18; also on memory that is locked */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+/* 6.1 */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+/* The kernel has it, libc has not on every architecture. */
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+/* 6.13 */
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
+/* 6.17 */
+#ifndef FALLOC_FL_WRITE_ZEROES
+#define FALLOC_FL_WRITE_ZEROES 0x80
 #endif
 
 /* 5.14 */

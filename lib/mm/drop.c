@@ -15,11 +15,6 @@
 #include "sys.h"
 #include "vma.h"
 
-/* Since Linux 5.18; also on memory that is locked. */
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
-
 enum drop_claim gpusvm_drop_claim(struct mm_struct *mm,
 				  const struct source_event *event)
 {

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gpusvm/hooks.h>
-#include <linux/falloc.h>
 #include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -17,11 +16,6 @@
 #include "page_size.h"
 #include "sys.h"
 #include "vma.h"
-
-/* Newer than some headers: Linux 6.17. */
-#ifndef FALLOC_FL_WRITE_ZEROES
-#define FALLOC_FL_WRITE_ZEROES 0x80
-#endif
 
 /* How long somebody may hold a page that is to come home. */
 #define PATIENCE_NS (1000ul * 1000 * 1000)

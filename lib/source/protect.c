@@ -26,14 +26,6 @@
 #include "sys.h"
 #include "trapped.h"
 
-/* Newer than some headers. */
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-#ifndef MADV_COLD
-#define MADV_COLD 20
-#endif
-
 #define RW (PROT_READ | PROT_WRITE)
 
 /* The kernel's default. */

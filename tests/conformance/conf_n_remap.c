@@ -9,10 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-
 #define LOOPS 6
 #define SIZE (SZ_128K + 3 * PS)
 

@@ -11,10 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-/* Newer than some headers. */
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
+#include "../../lib/base/uapi.h"
 
 /* ---- Memory ---- */
 

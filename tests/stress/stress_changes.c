@@ -25,10 +25,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-
 #define DEFAULT_SECONDS 5
 #define ARENAS 3
 #define ARENA_SIZE (2 * SZ_2M)

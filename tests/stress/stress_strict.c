@@ -21,10 +21,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-
 #define MARK 0x1111111111111111ul
 #define POISON 0xbadbadbadbadbadul
 #define CHANGERS 2

@@ -53,6 +53,8 @@
 #include <gpusvm/hooks.h>
 #include <linux/err.h>
 
+#include "../../lib/base/uapi.h"
+
 #define SZ_32K (32ul << 10)
 #define SZ_64K (64ul << 10)
 #define SZ_128K (128ul << 10)

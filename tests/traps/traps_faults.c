@@ -13,12 +13,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Linux 6.13 */
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#define MADV_GUARD_REMOVE 103
-#endif
-
 #define READERS 4
 
 /* ---- 2: the order of events, and their ranges ---- */

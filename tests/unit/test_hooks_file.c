@@ -10,16 +10,12 @@
 #include <linux/falloc.h>
 #include <sys/shm.h>
 
+#include "uapi.h"
 #include "vma.h"
 
 #define FILE_PAGES 4ul
 #define PLACES 10ul /* more than are told apart */
 #define PIECES 8ul
-
-/* Newer than some headers. */
-#ifndef FALLOC_FL_WRITE_ZEROES
-#define FALLOC_FL_WRITE_ZEROES 0x80
-#endif
 
 /* What stat(2) tells, which need not be what mappings do. */
 static unsigned long file_inode;

@@ -5,9 +5,7 @@
  */
 #include "unit_change.h"
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
+#include "uapi.h"
 
 /* ---- mremap(): cut off ---- */
 

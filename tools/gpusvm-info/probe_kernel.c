@@ -17,13 +17,6 @@
 #include "../../lib/base/uapi.h"
 #include "info.h"
 
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#endif
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-
 static size_t page_size(void)
 {
 	return gpusvm_page_size();
