@@ -44,7 +44,7 @@ static long result(long ret)
 
 long gpusvm_sys_to_libc(long ret)
 {
-	if (ret >= 0 || ret < -4095)
+	if (!gpusvm_sys_is_error(ret))
 		return ret;
 	errno = (int)-ret;
 	return -1;

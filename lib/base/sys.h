@@ -77,6 +77,12 @@ ssize_t gpusvm_sys_process_vm_readv(pid_t pid, const struct iovec *local,
 				    const struct iovec *remote,
 				    unsigned long nremote);
 
+/* Whether what should be an address, or a number that may be as large, is none. */
+static inline bool gpusvm_sys_is_error(long ret)
+{
+	return ret < 0 && ret >= -4095;
+}
+
 /* Results and errno of libc: what libc's own function would have returned. */
 long gpusvm_sys_to_libc(long ret);
 

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "compiler.h"
+#include "small_file.h"
 #include "sys.h"
 
 /* As getdents64(2) writes it; no libc header has it in C. */
@@ -77,24 +78,11 @@ long gpusvm_threads_mark(struct thread_mark *marks, unsigned long max)
 /* The beginning of /proc/self/task/TID/@name; its length or -errno. */
 static ssize_t read_file(pid_t tid, const char *name, char *buf, size_t size)
 {
-	static const char dir[] = "/proc/self/task/";
-	char path[64], digits[16];
-	size_t len = sizeof(dir) - 1, n = sizeof(digits);
-	ssize_t got;
-	int fd;
+	char path[64] = "/proc/self/task/";
 
-	for (; tid; tid /= 10)
-		digits[--n] = (char)('0' + tid % 10);
-	memcpy(path, dir, len);
-	memcpy(path + len, digits + n, sizeof(digits) - n);
-	len += sizeof(digits) - n;
-	memcpy(path + len, name, strlen(name) + 1);
-	fd = gpusvm_sys_open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return fd;
-	got = gpusvm_sys_read(fd, buf, size);
-	gpusvm_sys_close(fd);
-	return got;
+	gpusvm_append_number(path, (unsigned int)tid);
+	strcat(path, name);
+	return gpusvm_read_small_file(path, buf, size);
 }
 
 /*

@@ -9,7 +9,6 @@
 #include "numa.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@
 #include "compiler.h"
 #include "log.h"
 #include "page_size.h"
+#include "small_file.h"
 #include "sys.h"
 
 #define MAX_NODES 1024
@@ -46,20 +46,6 @@ static int count_nodes(const struct nodes *nodes)
 
 	for (i = 0; i < ARRAY_SIZE(nodes->mask); i++)
 		n += __builtin_popcountl(nodes->mask[i]);
-	return n;
-}
-
-static ssize_t read_file(const char *path, char *buf, size_t size)
-{
-	int fd = gpusvm_sys_open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	n = gpusvm_sys_read(fd, buf, size - 1);
-	gpusvm_sys_close(fd);
-	if (n >= 0)
-		buf[n] = '\0';
 	return n;
 }
 
@@ -85,7 +71,7 @@ static void read_nodes(const char *kind, struct nodes *nodes)
 	char path[64], buf[256];
 
 	snprintf(path, sizeof(path), "/sys/devices/system/node/%s", kind);
-	if (read_file(path, buf, sizeof(buf)) <= 0)
+	if (gpusvm_read_small_file(path, buf, sizeof(buf)) <= 0)
 		strcpy(buf, "0");
 	parse_list(buf, nodes);
 }
@@ -108,7 +94,7 @@ static size_t free_on_node(int node)
 
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo",
 		 node);
-	if (read_file(path, buf, sizeof(buf)) <= 0)
+	if (gpusvm_read_small_file(path, buf, sizeof(buf)) <= 0)
 		return SIZE_MAX;
 	if (!strstr(buf, "MemFree:"))
 		return SIZE_MAX;
@@ -128,8 +114,8 @@ static unsigned long distance_to(const struct nodes *online, int to)
 	char *text = buf;
 	int node;
 
-	if (read_file("/sys/devices/system/node/node0/distance", buf,
-		      sizeof(buf)) <= 0)
+	if (gpusvm_read_small_file("/sys/devices/system/node/node0/distance",
+				   buf, sizeof(buf)) <= 0)
 		return 0;
 	for (node = 0; node <= to && *text; node++)
 		if (has_node(online, node))

@@ -45,11 +45,6 @@ int gpusvm_munmap(void *addr, size_t length)
 	return (int)gpusvm_sys_to_libc(err);
 }
 
-static bool is_error(long ret)
-{
-	return ret < 0 && ret >= -4095;
-}
-
 void *gpusvm_mmap(void *addr, size_t length, int prot, int flags, int fd,
 		  int64_t offset)
 {
@@ -64,7 +59,7 @@ void *gpusvm_mmap(void *addr, size_t length, int prot, int flags, int fd,
 	ret = gpusvm_sys_mmap((unsigned long)addr, length, prot, flags, fd,
 			      offset);
 	if (replaces)
-		gpusvm_change_end(&change, !is_error(ret));
+		gpusvm_change_end(&change, !gpusvm_sys_is_error(ret));
 	return (void *)gpusvm_sys_to_libc(ret);
 }
 
@@ -78,7 +73,7 @@ static long shrink(unsigned long addr, size_t old_len, size_t new_len,
 	gpusvm_change_begin_call(&change, MMU_NOTIFY_UNMAP,
 				 (void *)(addr + new_len), old_len - new_len);
 	ret = gpusvm_sys_mremap(addr, old_len, new_len, flags, 0);
-	gpusvm_change_end(&change, !is_error(ret));
+	gpusvm_change_end(&change, !gpusvm_sys_is_error(ret));
 	return ret;
 }
 
@@ -143,7 +138,7 @@ static long move(unsigned long addr, size_t old_len, size_t new_len, int flags,
 	gpusvm_change_close(&replaced);
 	if (!ret)
 		ret = gpusvm_sys_mremap(addr, old_len, new_len, flags, to);
-	done = !is_error(ret);
+	done = !gpusvm_sys_is_error(ret);
 	/* What was in the way of growing may have gone meanwhile. */
 	moved = done && (unsigned long)ret != addr;
 	gpusvm_change_end(&replaced, done && !gpusvm_change_was_told(&head));

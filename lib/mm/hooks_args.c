@@ -2,11 +2,11 @@
 /* The arguments of hooks: see hooks_args.h. */
 #include "hooks_args.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/uio.h>
 
 #include "compiler.h"
+#include "small_file.h"
 #include "sys.h"
 
 /* In place of a descriptor, since Linux 6.14: this thread, this process. */
@@ -22,20 +22,6 @@ ssize_t gpusvm_hooks_read(const void *from, void *to, size_t size)
 
 	return gpusvm_sys_process_vm_readv(gpusvm_sys_getpid(), &local, 1,
 					   &remote, 1);
-}
-
-/* Behind FDINFO. */
-static void put_number(char *to, unsigned int number)
-{
-	char digits[12];
-	unsigned int n = 0;
-
-	do
-		digits[n++] = (char)('0' + number % 10);
-	while (number /= 10);
-	while (n)
-		*to++ = digits[--n];
-	*to = '\0';
 }
 
 /* The number in the line "Pid:"; 0 if there is none, or it is negative. */
@@ -55,21 +41,13 @@ bool gpusvm_hooks_is_self(int pidfd)
 {
 	char path[sizeof(FDINFO) + 12] = FDINFO;
 	char info[512];
-	ssize_t n;
 	pid_t pid;
-	int fd;
 
 	if (pidfd < 0)
 		return pidfd >= PIDFD_SELF_FIRST && pidfd <= PIDFD_SELF_LAST;
-	put_number(path + strlen(FDINFO), (unsigned int)pidfd);
-	fd = gpusvm_sys_open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	gpusvm_append_number(path, (unsigned int)pidfd);
+	if (gpusvm_read_small_file(path, info, sizeof(info)) <= 0)
 		return false;
-	n = gpusvm_sys_read(fd, info, sizeof(info) - 1);
-	gpusvm_sys_close(fd);
-	if (n <= 0)
-		return false;
-	info[n] = '\0';
 	pid = find_pid(info);
 	return pid && !gpusvm_sys_tgkill(gpusvm_sys_getpid(), pid, 0);
 }

@@ -96,7 +96,7 @@ static int identify(struct mm_struct *mm, int fd, const char *path,
 	block = ALIGN_UP(max(block, 1ul), PAGE_SIZE);
 	addr = gpusvm_sys_mmap(0, block, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE,
 			       fd, 0);
-	if (addr < 0 && addr >= -4095)
+	if (gpusvm_sys_is_error(addr))
 		return 0;
 	if (!gpusvm_vma_piece(mm, (unsigned long)addr, &vma) && vma.inode) {
 		extent->inode = vma.inode;

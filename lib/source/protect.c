@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
@@ -22,6 +23,7 @@
 #include "log.h"
 #include "page_size.h"
 #include "segv.h"
+#include "small_file.h"
 #include "source.h"
 #include "sys.h"
 #include "trapped.h"
@@ -189,7 +191,7 @@ static long move_pages(unsigned long to, unsigned long from, unsigned long len)
 		from, len, len,
 		MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
 
-	return ret < 0 && ret >= -4095 ? ret : 0;
+	return gpusvm_sys_is_error(ret) ? ret : 0;
 }
 
 /* Staging that a call has left unmapped or inaccessible; without pages. */
@@ -320,17 +322,10 @@ static unsigned long read_map_count(void)
 {
 	unsigned long count = 0;
 	char buf[24];
-	ssize_t i, n = 0;
-	int fd;
 
-	fd = gpusvm_sys_open("/proc/sys/vm/max_map_count",
-			     O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		n = gpusvm_sys_read(fd, buf, sizeof(buf));
-		gpusvm_sys_close(fd);
-	}
-	for (i = 0; i < n && buf[i] >= '0' && buf[i] <= '9'; i++)
-		count = count * 10 + (unsigned long)(buf[i] - '0');
+	if (gpusvm_read_small_file("/proc/sys/vm/max_map_count", buf,
+				   sizeof(buf)) > 0)
+		count = strtoul(buf, NULL, 10);
 	return count ? count : MAP_COUNT;
 }
 
