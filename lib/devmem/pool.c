@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "bitmap.h"
 #include "compiler.h"
 #include "file.h"
 #include "log.h"
@@ -41,18 +42,6 @@ struct gpusvm_devmem_pool {
 	unsigned long used[];
 };
 
-static bool is_used(const struct gpusvm_devmem_pool *pool, unsigned long i)
-{
-	return pool->used[i / 64] & (1ul << (i % 64));
-}
-
-static void mark(struct gpusvm_devmem_pool *pool, unsigned long i,
-		 unsigned long n)
-{
-	for (; n; i++, n--)
-		pool->used[i / 64] ^= 1ul << (i % 64);
-}
-
 static int check_opts(const struct gpusvm_devmem_pool_opts *opts)
 {
 	if (opts && opts->size == sizeof(*opts) && opts->pgmap_ops &&
@@ -70,7 +59,7 @@ static struct gpusvm_devmem_pool *pool_alloc(unsigned long npages)
 	struct gpusvm_devmem_pool *pool;
 
 	pool = gpusvm_alloc(sizeof(*pool) +
-			    (npages + 63) / 64 * sizeof(pool->used[0]));
+			    BITMAP_WORDS(npages) * sizeof(pool->used[0]));
 	if (!pool)
 		return NULL;
 	pool->npages = npages;
@@ -186,14 +175,13 @@ struct dev_pagemap *gpusvm_devmem_pool_pagemap(struct gpusvm_devmem_pool *pool)
 static unsigned long find_free(const struct gpusvm_devmem_pool *pool,
 			       unsigned long n, unsigned long align)
 {
-	unsigned long i, first = 0;
+	unsigned long used, first = 0;
 
 	while (first + n <= pool->npages) {
-		for (i = 0; i < n && !is_used(pool, first + i); i++)
-			;
-		if (i == n)
+		used = gpusvm_bitmap_find(pool->used, first, first + n, true);
+		if (used == first + n)
 			return first;
-		first = ALIGN_UP(first + i + 1, align);
+		first = ALIGN_UP(used + 1, align);
 	}
 	return pool->npages;
 }
@@ -209,7 +197,7 @@ int gpusvm_devmem_pool_alloc(struct gpusvm_devmem_pool *pool, size_t bytes,
 	pthread_mutex_lock(&pool->lock);
 	first = find_free(pool, n, is_power_of_2(n) ? n : 1);
 	if (first < pool->npages) {
-		mark(pool, first, n);
+		gpusvm_bitmap_fill(pool->used, first, n, true);
 		pool->nfree -= n;
 	}
 	pthread_mutex_unlock(&pool->lock);
@@ -222,10 +210,10 @@ int gpusvm_devmem_pool_alloc(struct gpusvm_devmem_pool *pool, size_t bytes,
 void gpusvm_devmem_pool_free(struct gpusvm_devmem_pool *pool, unsigned long pfn,
 			     size_t bytes)
 {
+	unsigned long first = pfn - (pool->pgmap.range.start >> PAGE_SHIFT);
 	unsigned long n = PAGE_ALIGN_UP(bytes) >> PAGE_SHIFT;
 
 	pthread_mutex_lock(&pool->lock);
-	mark(pool, pfn - (pool->pgmap.range.start >> PAGE_SHIFT), n);
-	pool->nfree += n;
+	pool->nfree += gpusvm_bitmap_fill(pool->used, first, n, false);
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "alloc.h"
+#include "bitmap.h"
 #include "compiler.h"
 #include "mm.h"
 #include "page_size.h"
@@ -115,7 +116,7 @@ static unsigned long cut_fresh(struct mm_struct *mm, unsigned int order)
 
 static struct staging_run *run_create(struct mm_struct *mm, unsigned int order)
 {
-	unsigned long words = ((1ul << order) + 63) / 64;
+	unsigned long words = BITMAP_WORDS(1ul << order);
 	struct staging_run *run;
 
 	run = gpusvm_alloc(sizeof(*run) + words * sizeof(run->filled[0]));
@@ -137,10 +138,7 @@ static void run_empty(struct staging_run *run)
 	if (!run->nfilled)
 		return;
 	gpusvm_sys_madvise(run->addr, run_bytes(run), MADV_DONTNEED);
-	__builtin_memset(run->filled, 0,
-			 ((1ul << run->order) + 63) / 64 *
-				 sizeof(run->filled[0]));
-	run->nfilled = 0;
+	gpusvm_staging_set_filled(run, 0, 1ul << run->order, false);
 }
 
 /* Take a run out of the list of idle ones; locked. */
@@ -276,49 +274,21 @@ static struct staging_run *take_filled(struct staging *staging,
 	return other;
 }
 
-/* The first page from @index on that is (not) @filled; or @end. */
-static unsigned long find_page(const struct staging_run *run,
-			       unsigned long index, unsigned long end,
-			       bool filled)
-{
-	unsigned long word;
-
-	while (index < end) {
-		word = run->filled[index / 64];
-		word = (filled ? word : ~word) >> (index % 64);
-		if (word)
-			return min(index + (unsigned long)__builtin_ctzl(word),
-				   end);
-		index = ALIGN_DOWN(index, 64ul) + 64;
-	}
-	return end;
-}
-
 void gpusvm_staging_set_filled(struct staging_run *run, unsigned long index,
 			       unsigned long n, bool filled)
 {
-	unsigned long *word, mask, count;
+	unsigned long changed =
+		gpusvm_bitmap_fill(run->filled, index, n, filled);
 
-	for (; n; n -= count, index += count) {
-		count = min(n, 64 - index % 64);
-		mask = (~0ul >> (64 - count)) << (index % 64);
-		word = &run->filled[index / 64];
-		run->nfilled -=
-			(unsigned long)__builtin_popcountl(*word & mask);
-		if (filled) {
-			*word |= mask;
-			run->nfilled += count;
-		} else {
-			*word &= ~mask;
-		}
-	}
+	run->nfilled += filled ? changed : -changed;
 }
 
 /* Fill the absent pages from @index on, at most to @npages; how many. */
 static long fill_gap(struct mm_struct *mm, struct staging_run *run,
 		     unsigned long index, unsigned long npages)
 {
-	unsigned long end = find_page(run, index, npages, true);
+	unsigned long end =
+		gpusvm_bitmap_find(run->filled, index, npages, true);
 	long done;
 
 	done = mm->source->ops->fill(mm->source,
@@ -343,7 +313,8 @@ int gpusvm_staging_get_filled(struct mm_struct *mm, struct staging_run **owner,
 	run = take_filled(staging, owner);
 	pthread_mutex_unlock(&staging->lock);
 
-	while ((i = find_page(run, 0, npages, false)) < npages) {
+	while ((i = gpusvm_bitmap_find(run->filled, 0, npages, false)) <
+	       npages) {
 		done = fill_gap(mm, run, i, npages);
 		if (done < 0 && done != -EAGAIN) {
 			gpusvm_staging_put(mm, run);
