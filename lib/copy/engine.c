@@ -6,6 +6,7 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <stdbool.h>
 
 #include "log.h"
 #include "page.h"
@@ -132,34 +133,34 @@ static struct gpusvm_copy_engine *next_engine(struct page **pages,
 	return engine;
 }
 
-int gpusvm_copy_to_devmem(struct page **pages, dma_addr_t *dma_addr,
-			  unsigned long npages)
+/* Each engine copies its own, in one direction. */
+static int dispatch(struct page **pages, dma_addr_t *dma_addr,
+		    unsigned long npages, bool to_devmem)
 {
+	const struct gpusvm_copy_engine_ops *ops;
 	struct gpusvm_copy_engine *engine;
 	unsigned long i, n;
 	int err = 0;
 
 	for (i = 0; i < npages && !err; i += n) {
 		engine = next_engine(pages, npages, i, &n);
-		if (engine)
-			err = engine->ops->to_devmem(engine, pages + i,
-						     dma_addr + i, n);
+		if (!engine)
+			break;
+		ops = engine->ops;
+		err = (to_devmem ? ops->to_devmem : ops->to_ram)(
+			engine, pages + i, dma_addr + i, n);
 	}
 	return err;
+}
+
+int gpusvm_copy_to_devmem(struct page **pages, dma_addr_t *dma_addr,
+			  unsigned long npages)
+{
+	return dispatch(pages, dma_addr, npages, true);
 }
 
 int gpusvm_copy_to_ram(struct page **pages, dma_addr_t *dma_addr,
 		       unsigned long npages)
 {
-	struct gpusvm_copy_engine *engine;
-	unsigned long i, n;
-	int err = 0;
-
-	for (i = 0; i < npages && !err; i += n) {
-		engine = next_engine(pages, npages, i, &n);
-		if (engine)
-			err = engine->ops->to_ram(engine, pages + i,
-						  dma_addr + i, n);
-	}
-	return err;
+	return dispatch(pages, dma_addr, npages, false);
 }

@@ -242,31 +242,31 @@ int gpusvm_remap_file_pages(void *addr, size_t size, int prot, size_t pgoff,
 	return (int)gpusvm_sys_to_libc(err);
 }
 
-int gpusvm_mprotect(void *addr, size_t length, int prot)
+/* @pkey is NULL for the call without one. */
+static int protect(void *addr, size_t length, int prot, const int *pkey)
 {
+	unsigned long start = (unsigned long)addr;
 	struct gpusvm_change change;
 	int err;
 
 	gpusvm_change_begin(&change, MMU_NOTIFY_PROTECTION_VMA, addr, length);
-	err = unguard(&change, (unsigned long)addr, length);
+	err = unguard(&change, start, length);
 	if (!err)
-		err = gpusvm_sys_mprotect((unsigned long)addr, length, prot);
+		err = pkey ? gpusvm_sys_pkey_mprotect(start, length, prot,
+						      *pkey)
+			   : gpusvm_sys_mprotect(start, length, prot);
 	gpusvm_change_end(&change, !err);
 	return (int)gpusvm_sys_to_libc(err);
 }
 
+int gpusvm_mprotect(void *addr, size_t length, int prot)
+{
+	return protect(addr, length, prot, NULL);
+}
+
 int gpusvm_pkey_mprotect(void *addr, size_t length, int prot, int pkey)
 {
-	struct gpusvm_change change;
-	int err;
-
-	gpusvm_change_begin(&change, MMU_NOTIFY_PROTECTION_VMA, addr, length);
-	err = unguard(&change, (unsigned long)addr, length);
-	if (!err)
-		err = gpusvm_sys_pkey_mprotect((unsigned long)addr, length,
-					       prot, pkey);
-	gpusvm_change_end(&change, !err);
-	return (int)gpusvm_sys_to_libc(err);
+	return protect(addr, length, prot, &pkey);
 }
 
 static bool drops_pages(int advice)
