@@ -278,6 +278,11 @@ int gpusvm_sys_uffd_register(int uffd, struct uffdio_register *reg)
 	return do_ioctl(uffd, UFFDIO_REGISTER, reg);
 }
 
+int gpusvm_sys_uffd_unregister(int uffd, struct uffdio_range *range)
+{
+	return do_ioctl(uffd, UFFDIO_UNREGISTER, range);
+}
+
 int gpusvm_sys_uffd_wake(int uffd, struct uffdio_range *range)
 {
 	return do_ioctl(uffd, UFFDIO_WAKE, range);

@@ -92,6 +92,7 @@ int gpusvm_sys_userfaultfd(int flags);
 int gpusvm_sys_userfaultfd_dev(int devfd, int flags);
 int gpusvm_sys_uffd_api(int uffd, struct uffdio_api *api);
 int gpusvm_sys_uffd_register(int uffd, struct uffdio_register *reg);
+int gpusvm_sys_uffd_unregister(int uffd, struct uffdio_range *range);
 int gpusvm_sys_uffd_wake(int uffd, struct uffdio_range *range);
 int gpusvm_sys_uffd_copy(int uffd, struct uffdio_copy *copy);
 int gpusvm_sys_uffd_zeropage(int uffd, struct uffdio_zeropage *zero);

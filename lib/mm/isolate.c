@@ -18,7 +18,7 @@
 #include "sys.h"
 #include "vma.h"
 
-/* Attempts at a page that the kernel has locked for a moment. */
+/* How often changes elsewhere may get in the way. */
 #define MOVE_ATTEMPTS 1000
 
 /* A huge page that the CPU maps as one, on every architecture with 4K pages. */
@@ -113,8 +113,30 @@ static void make_room_for_huge_pages(struct migration *m)
 		if (!gpusvm_scan_pages(m->mm, m->start + (i << PAGE_SHIFT), 1,
 				       &state) &&
 		    (state & PAGE_IS_HUGE))
-			gpusvm_sys_madvise(m->run->addr + (i << PAGE_SHIFT),
-					   HUGE_SIZE, MADV_DONTNEED);
+			gpusvm_staging_drop(m->mm, m->run, i, step);
+}
+
+/* Whether the pages from @offset on are still where they are to be taken from. */
+static bool is_in_place(struct migration *m, unsigned long offset)
+{
+	unsigned long i = offset >> PAGE_SHIFT;
+
+	pthread_mutex_lock(&m->mm->pt_lock);
+	while (i < m->npages &&
+	       m->pages[i]->vaddr == m->start + (i << PAGE_SHIFT))
+		i++;
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	return i == m->npages;
+}
+
+/* 0 if what is left can be taken after changes were read, which may be there. */
+static int let_changes_pass(struct migration *m, unsigned long offset,
+			    unsigned int attempt)
+{
+	gpusvm_up_read(&m->mm->event_lock);
+	gpusvm_handler_settle(m->mm, attempt);
+	gpusvm_down_read(&m->mm->event_lock);
+	return is_in_place(m, offset) ? 0 : -EBUSY;
 }
 
 int gpusvm_isolate_move(struct migration *m)
@@ -123,6 +145,7 @@ int gpusvm_isolate_move(struct migration *m)
 	unsigned long offset = 0, len = total;
 	unsigned int attempt = 0;
 	long done;
+	int err;
 
 	make_room_for_huge_pages(m);
 	while (offset < total) {
@@ -136,8 +159,10 @@ int gpusvm_isolate_move(struct migration *m)
 			offset += (unsigned long)done;
 			len = total - offset;
 			attempt = 0;
-		} else if (done == -EAGAIN && attempt++ < MOVE_ATTEMPTS) {
-			gpusvm_sys_yield();
+		} else if (done == -EAGAIN && attempt < MOVE_ATTEMPTS) {
+			err = let_changes_pass(m, offset, attempt++);
+			if (err)
+				return err;
 		} else {
 			return done == -ENOMEM ? -ENOMEM : -EBUSY;
 		}
@@ -183,13 +208,16 @@ static void scan_run(struct migration *m, unsigned long first, unsigned long n,
 {
 	unsigned long addr = m->run->addr + (first << PAGE_SHIFT);
 	struct source *source = m->mm->source;
+	unsigned int attempt = 0;
 	unsigned long i;
 
 	if (!gpusvm_scan_pages(m->mm, addr, n, state))
 		return;
 	memset(state, PAGE_IS_PRESENT, n);
 	for (i = 0; i < n; i++)
-		source->ops->fill(source, addr + (i << PAGE_SHIFT), PAGE_SIZE);
+		while (source->ops->fill(source, addr + (i << PAGE_SHIFT),
+					 PAGE_SIZE) == -EAGAIN)
+			gpusvm_handler_settle(m->mm, attempt++);
 }
 
 void gpusvm_isolate_moved(struct migration *m)

@@ -4,7 +4,8 @@
  * pages themselves, or write-protect them and copy.
  *
  * Both fill ram[] of the migration with where the data is now.  event_lock is
- * held for reading by the caller of the first half only.
+ * held for reading by the caller of the first half only, and may be dropped in
+ * between.
  */
 #ifndef GPUSVM_MM_ISOLATE_H
 #define GPUSVM_MM_ISOLATE_H

@@ -9,6 +9,7 @@
 #include "alloc.h"
 #include "bitmap.h"
 #include "compiler.h"
+#include "handler.h"
 #include "mm.h"
 #include "page_size.h"
 #include "source.h"
@@ -32,11 +33,6 @@ void gpusvm_staging_init(struct staging *staging, size_t limit)
 		INIT_LIST_HEAD(&staging->retired[i]);
 		INIT_LIST_HEAD(&staging->unowned[i]);
 	}
-}
-
-static unsigned long run_bytes(const struct staging_run *run)
-{
-	return PAGE_SIZE << run->order;
 }
 
 static unsigned long filled_bytes(const struct staging_run *run)
@@ -132,13 +128,20 @@ static struct staging_run *run_create(struct mm_struct *mm, unsigned int order)
 	return run;
 }
 
-/* Give the pages of a run that is in use back to the kernel. */
-static void run_empty(struct staging_run *run)
+void gpusvm_staging_drop(struct mm_struct *mm, struct staging_run *run,
+			 unsigned long index, unsigned long n)
 {
-	if (!run->nfilled)
-		return;
-	gpusvm_sys_madvise(run->addr, run_bytes(run), MADV_DONTNEED);
-	gpusvm_staging_set_filled(run, 0, 1ul << run->order, false);
+	unsigned long start = run->addr + (index << PAGE_SHIFT);
+
+	mm->source->ops->empty(mm->source, start, start + (n << PAGE_SHIFT));
+	gpusvm_staging_set_filled(run, index, n, false);
+}
+
+/* Give the pages of a run that is in use back to the kernel. */
+static void run_empty(struct mm_struct *mm, struct staging_run *run)
+{
+	if (run->nfilled)
+		gpusvm_staging_drop(mm, run, 0, 1ul << run->order);
 }
 
 /* Take a run out of the list of idle ones; locked. */
@@ -156,8 +159,9 @@ static struct staging_run *first_run(struct list_head *runs)
 }
 
 /* Give the pages of a run that nobody owns back; false if there is none. */
-static bool empty_retired(struct staging *staging)
+static bool empty_retired(struct mm_struct *mm)
 {
+	struct staging *staging = &mm->staging;
 	struct staging_run *run;
 	unsigned int i;
 
@@ -166,7 +170,7 @@ static bool empty_retired(struct staging *staging)
 		if (!run)
 			continue;
 		run_use(staging, run);
-		run_empty(run);
+		run_empty(mm, run);
 		list_add_tail(&run->link, &staging->unowned[i]);
 		return true;
 	}
@@ -177,11 +181,12 @@ static bool empty_retired(struct staging *staging)
  * Put a run with pages among the idle ones, if the limit allows, for which those
  * without an owner make room; locked.
  */
-static bool run_keep(struct staging *staging, struct staging_run *run)
+static bool run_keep(struct mm_struct *mm, struct staging_run *run)
 {
+	struct staging *staging = &mm->staging;
+
 	while (staging->bytes + filled_bytes(run) > staging->limit)
-		if (filled_bytes(run) > staging->limit ||
-		    !empty_retired(staging))
+		if (filled_bytes(run) > staging->limit || !empty_retired(mm))
 			return false;
 	staging->bytes += filled_bytes(run);
 	list_add_tail(&run->link, run->owner ? &staging->filled[run->order]
@@ -212,7 +217,7 @@ int gpusvm_staging_create(struct mm_struct *mm, unsigned long npages,
 	pthread_mutex_unlock(&staging->lock);
 	if (!run)
 		return -ENOMEM;
-	run_empty(run);
+	run_empty(mm, run);
 	return 0;
 }
 
@@ -227,8 +232,8 @@ void gpusvm_staging_destroy(struct mm_struct *mm, struct staging_run **owner)
 	if (run) {
 		run_use(staging, run);
 		run->owner = NULL;
-		if (!run->nfilled || !run_keep(staging, run)) {
-			run_empty(run);
+		if (!run->nfilled || !run_keep(mm, run)) {
+			run_empty(mm, run);
 			list_add_tail(&run->link,
 				      &staging->unowned[run->order]);
 		}
@@ -243,7 +248,7 @@ void gpusvm_staging_get_empty(struct mm_struct *mm, struct staging_run **owner)
 	pthread_mutex_lock(&staging->lock);
 	run_use(staging, *owner);
 	pthread_mutex_unlock(&staging->lock);
-	run_empty(*owner);
+	run_empty(mm, *owner);
 }
 
 /*
@@ -306,6 +311,7 @@ int gpusvm_staging_get_filled(struct mm_struct *mm, struct staging_run **owner,
 {
 	struct staging *staging = &mm->staging;
 	struct staging_run *run;
+	unsigned int attempt = 0;
 	unsigned long i;
 	long done;
 
@@ -316,7 +322,9 @@ int gpusvm_staging_get_filled(struct mm_struct *mm, struct staging_run **owner,
 	while ((i = gpusvm_bitmap_find(run->filled, 0, npages, false)) <
 	       npages) {
 		done = fill_gap(mm, run, i, npages);
-		if (done < 0 && done != -EAGAIN) {
+		if (done == -EAGAIN) {
+			gpusvm_handler_settle(mm, attempt++);
+		} else if (done < 0) {
 			gpusvm_staging_put(mm, run);
 			return -ENOMEM;
 		}
@@ -332,8 +340,8 @@ void gpusvm_staging_put(struct mm_struct *mm, struct staging_run *run)
 	if (!run->nfilled)
 		return;
 	pthread_mutex_lock(&staging->lock);
-	kept = run_keep(staging, run);
+	kept = run_keep(mm, run);
 	pthread_mutex_unlock(&staging->lock);
 	if (!kept)
-		run_empty(run);
+		run_empty(mm, run);
 }

@@ -252,6 +252,13 @@ static int protect_stage(struct source *source, unsigned long start,
 	return 0;
 }
 
+static void protect_empty(struct source *source, unsigned long start,
+			  unsigned long end)
+{
+	(void)source;
+	gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
+}
+
 /* An older kernel (5.13) gives the pages as they are touched. */
 static long protect_fill(struct source *source, unsigned long to,
 			 unsigned long len)
@@ -308,9 +315,10 @@ static void protect_close(struct source *source)
 		.zero = protect_zero, .protect = protect_protect,             \
 		.copy = protect_copy, .move = protect_move,                   \
 		.take = protect_take, .stage = protect_stage,                 \
-		.fill = protect_fill, .child_copy = protect_child_copy,       \
-		.guard = protect_guard, .release = protect_release,           \
-		.forget = protect_forget, .guarded = protect_guarded,         \
+		.empty = protect_empty, .fill = protect_fill,                 \
+		.child_copy = protect_child_copy, .guard = protect_guard,     \
+		.release = protect_release, .forget = protect_forget,         \
+		.guarded = protect_guarded,                                   \
 	}
 
 static const struct source_ops mprotect_ops = PROTECT_OPS("mprotect");

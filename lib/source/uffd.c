@@ -195,18 +195,39 @@ static long uffd_move(struct source *source, unsigned long to,
 	return move_to(source->fd, to, from, len, 0);
 }
 
+/*
+ * Staging belongs to the descriptor that tells of changes: then a move fails as
+ * long as one is not read, and what mremap() has just put there is not taken
+ * for what was there before.
+ */
 static long uffd_take(struct source *source, unsigned long to,
 		      unsigned long from, unsigned long len)
 {
-	return move_to(to_uffd(source)->staging_fd, to, from, len,
+	return move_to(source->fd, to, from, len,
 		       UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES);
 }
 
 static int uffd_stage(struct source *source, unsigned long start,
 		      unsigned long end)
 {
-	return do_register(to_uffd(source)->staging_fd, start, end,
+	return do_register(source->fd, start, end,
 			   UFFDIO_REGISTER_MODE_MISSING);
+}
+
+/*
+ * Memory that is not registered is dropped without an event, which somebody
+ * would have to read first.
+ */
+static void uffd_empty(struct source *source, unsigned long start,
+		       unsigned long end)
+{
+	struct uffdio_range range = { .start = start, .len = end - start };
+	int err = gpusvm_sys_uffd_unregister(source->fd, &range);
+
+	gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
+	if (!err && uffd_stage(source, start, end))
+		log_error("staging at %#lx is lost: it cannot be registered",
+			  start);
 }
 
 static long uffd_fill(struct source *source, unsigned long to,
@@ -214,8 +235,7 @@ static long uffd_fill(struct source *source, unsigned long to,
 {
 	struct uffd *uffd = to_uffd(source);
 
-	return copy_to(uffd->staging_fd, to, uffd->zeros,
-		       min(len, uffd->zeros_size));
+	return copy_to(source->fd, to, uffd->zeros, min(len, uffd->zeros_size));
 }
 
 /*
@@ -257,7 +277,6 @@ static void uffd_close(struct source *source)
 	struct uffd *uffd = to_uffd(source);
 
 	gpusvm_sys_close(source->fd);
-	gpusvm_sys_close(uffd->staging_fd);
 	gpusvm_free_pages((void *)uffd->zeros, uffd->zeros_size);
 	gpusvm_free(uffd);
 }
@@ -276,6 +295,7 @@ static const struct source_ops uffd_ops = {
 	.move = uffd_move,
 	.take = uffd_take,
 	.stage = uffd_stage,
+	.empty = uffd_empty,
 	.fill = uffd_fill,
 	.child_copy = uffd_child_copy,
 };

@@ -7,10 +7,8 @@
 
 /**
  * struct uffd - The userfaultfd source
- * @source: What users of it see; its fd has all events and serves the program
- * @staging_fd: A second one for staging memory.  It has no event features, so
- *	its ioctls work while the other one says -EAGAIN, and FEATURE_SIGBUS, so
- *	a stray touch of an absent staging page does not hang
+ * @source: What users of it see; its fd has all events, and serves the program
+ *	and staging memory
  * @wanted: With everything, for user mode only, or (AUTO) the best there is
  * @api: Features that the kernel granted
  * @zeros: A huge page's worth of zeros to copy from
@@ -18,14 +16,13 @@
  */
 struct uffd {
 	struct source source;
-	int staging_fd;
 	enum gpusvm_source wanted;
 	unsigned long api;
 	unsigned long zeros;
 	unsigned long zeros_size;
 };
 
-/* Open both descriptors and negotiate; fills all but ops, wanted and zeros. */
+/* Open the descriptor and negotiate; fills all but ops, wanted and zeros. */
 int gpusvm_uffd_negotiate(struct uffd *uffd);
 
 #endif /* GPUSVM_SOURCE_UFFD_H */

@@ -155,23 +155,6 @@ static unsigned long features_of(unsigned long api)
 	return features;
 }
 
-static int open_staging(struct uffd *uffd)
-{
-	unsigned long ignored, granted;
-	int err, fd;
-
-	fd = open_fd(uffd, &ignored);
-	if (fd < 0)
-		return fd;
-	err = handshake(fd, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, &granted);
-	if (err) {
-		gpusvm_sys_close(fd);
-		return err;
-	}
-	uffd->staging_fd = fd;
-	return 0;
-}
-
 int gpusvm_uffd_negotiate(struct uffd *uffd)
 {
 	int err, fd;
@@ -186,16 +169,11 @@ int gpusvm_uffd_negotiate(struct uffd *uffd)
 			  uffd->api);
 		err = -ENOSYS;
 	}
-	if (err)
-		goto err_close;
-	err = open_staging(uffd);
-	if (err)
-		goto err_close;
+	if (err) {
+		gpusvm_sys_close(fd);
+		return err;
+	}
 	uffd->source.fd = fd;
 	uffd->source.features |= features_of(uffd->api);
 	return 0;
-
-err_close:
-	gpusvm_sys_close(fd);
-	return err;
 }

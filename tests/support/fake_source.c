@@ -414,6 +414,8 @@ static long fake_take(struct source *source, unsigned long to,
 
 	if (err)
 		return err;
+	if (is_changing(fake))
+		return -EAGAIN;
 	for (done = 0; done < len; done += PAGE_SIZE) {
 		if (!fake_present(from + done))
 			continue;
@@ -433,6 +435,15 @@ static int fake_stage(struct source *source, unsigned long start,
 
 	madvise((void *)start, len, MADV_NOHUGEPAGE);
 	return (int)begin(to_fake(source), FAKE_OP_STAGE, start, &len, 0);
+}
+
+static void fake_empty(struct source *source, unsigned long start,
+		       unsigned long end)
+{
+	unsigned long len = end - start;
+
+	begin(to_fake(source), FAKE_OP_EMPTY, start, &len, 0);
+	drop(start, len >> PAGE_SHIFT);
 }
 
 static long fake_fill_op(struct source *source, unsigned long to,
@@ -486,6 +497,7 @@ const struct source_ops fake_source_ops = {
 	.move = fake_move,
 	.take = fake_take,
 	.stage = fake_stage,
+	.empty = fake_empty,
 	.fill = fake_fill_op,
 	.child_copy = fake_child_copy,
 };

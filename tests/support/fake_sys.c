@@ -326,6 +326,8 @@ DEFINE_CALL(int, uffd_api, UFFD_API, (int fd, struct uffdio_api *api),
 	    (fd, api), A(fd), A(api))
 DEFINE_CALL(int, uffd_register, UFFD_REGISTER,
 	    (int fd, struct uffdio_register *reg), (fd, reg), A(fd), A(reg))
+DEFINE_CALL(int, uffd_unregister, UFFD_UNREGISTER,
+	    (int fd, struct uffdio_range *range), (fd, range), A(fd), A(range))
 DEFINE_CALL(int, uffd_wake, UFFD_WAKE, (int fd, struct uffdio_range *range),
 	    (fd, range), A(fd), A(range))
 DEFINE_CALL(int, uffd_copy, UFFD_COPY, (int fd, struct uffdio_copy *copy),

@@ -19,6 +19,7 @@
 #define gpusvm_sys_userfaultfd_dev fake_sys_real_userfaultfd_dev
 #define gpusvm_sys_uffd_api fake_sys_real_uffd_api
 #define gpusvm_sys_uffd_register fake_sys_real_uffd_register
+#define gpusvm_sys_uffd_unregister fake_sys_real_uffd_unregister
 #define gpusvm_sys_uffd_wake fake_sys_real_uffd_wake
 #define gpusvm_sys_uffd_copy fake_sys_real_uffd_copy
 #define gpusvm_sys_uffd_zeropage fake_sys_real_uffd_zeropage

@@ -331,6 +331,28 @@ static void move_with_eagain_tries_again(void **state)
 	assert_int_equal(mm->stats.moved, 1);
 }
 
+static void move_others_here(struct fake_source *source,
+			     const struct fake_call *call)
+{
+	if (call->op != FAKE_OP_TAKE)
+		return;
+	source->hook = NULL;
+	fake_source_remap(source, FIRST + N, 3, FIRST + 2);
+}
+
+/* The event of the change comes after it, and drops what was there before. */
+static void move_takes_nothing_of_another_mapping(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	fake_fill(window(FIRST + N), 3, 2);
+	fake->hook = move_others_here;
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_null(fake->hook);
+	assert_true(fake_matches(device_memory(2), 3, 2));
+	assert_true(fake_matches(device_memory(0), 2, 1));
+}
+
 static void move_with_eagain_for_ever_returns_ebusy(void **state)
 {
 	(void)state;
@@ -582,6 +604,7 @@ static const struct CMUnitTest moving[] = {
 	move_test(begin_while_removals_never_end_returns_ebusy),
 	move_test(move_in_parts_goes_on),
 	move_test(move_with_eagain_tries_again),
+	move_test(move_takes_nothing_of_another_mapping),
 	move_test(move_with_eagain_for_ever_returns_ebusy),
 	move_test(move_that_fails_half_way_is_undone),
 	move_test(move_of_shared_pages_writes_to_them_first),

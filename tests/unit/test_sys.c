@@ -95,6 +95,7 @@ static void ioctls_with_bad_file_return_ebadf(void **state)
 	assert_error(gpusvm_sys_userfaultfd_dev(-1, 0), -EBADF);
 	assert_error(gpusvm_sys_uffd_api(-1, &api), -EBADF);
 	assert_error(gpusvm_sys_uffd_register(-1, &reg), -EBADF);
+	assert_error(gpusvm_sys_uffd_unregister(-1, &range), -EBADF);
 	assert_error(gpusvm_sys_uffd_wake(-1, &range), -EBADF);
 	assert_error(gpusvm_sys_uffd_copy(-1, &copy), -EBADF);
 	assert_error(gpusvm_sys_uffd_zeropage(-1, &zero), -EBADF);

@@ -19,7 +19,6 @@ static int setup(void **state)
 	(void)state;
 	uffd_script_start();
 	expect_descriptor(UFFD);
-	expect_descriptor(STAGING_UFFD);
 	if (gpusvm_uffd_open(GPUSVM_SOURCE_AUTO, &source))
 		return -1;
 	nclosed = 0;
@@ -30,11 +29,9 @@ static int teardown(void **state)
 {
 	(void)state;
 	expect_close();
-	expect_close();
 	source->ops->close(source);
 	gpusvm_set_log(NULL, NULL, GPUSVM_LOG_ERROR);
-	if (fake_sys_problem() || !was_closed(UFFD) ||
-	    !was_closed(STAGING_UFFD))
+	if (fake_sys_problem() || !was_closed(UFFD))
 		return -1;
 	fake_sys_reset();
 	return gpusvm_alloc_live() ? -1 : 0;
@@ -197,8 +194,61 @@ static void watch_trap_and_stage_register(void **state)
 	check_register(source->ops->trap,
 		       UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP,
 		       UFFD);
-	check_register(source->ops->stage, UFFDIO_REGISTER_MODE_MISSING,
-		       STAGING_UFFD);
+	check_register(source->ops->stage, UFFDIO_REGISTER_MODE_MISSING, UFFD);
+}
+
+static bool is_registered;
+
+static void note_registered(const unsigned long *args, const void *priv)
+{
+	const struct uffdio_range *arg = (const void *)args[1];
+
+	assert_int_equal(args[0], UFFD);
+	assert_int_equal(arg->start, ADDR);
+	assert_int_equal(arg->len, 3 * PAGE_SIZE);
+	is_registered = *(const bool *)priv;
+}
+
+static void note_drop(const unsigned long *args, const void *priv)
+{
+	assert_int_equal(args[0], ADDR);
+	assert_int_equal(args[1], 3 * PAGE_SIZE);
+	assert_int_equal(args[2], MADV_DONTNEED);
+	assert_int_equal(is_registered, *(const bool *)priv);
+}
+
+/* A drop of registered memory waits for somebody who reads the event. */
+static void empty_drops_what_is_not_registered(void **state)
+{
+	static const bool yes = true, no;
+
+	(void)state;
+	is_registered = true;
+	fake_sys_expect_fill(FAKE_SYS_UFFD_UNREGISTER, 0, note_registered, &no);
+	fake_sys_expect_fill(FAKE_SYS_MADVISE, 0, note_drop, &no);
+	fake_sys_expect_fill(FAKE_SYS_UFFD_REGISTER, 0, note_registered, &yes);
+	source->ops->empty(source, ADDR, ADDR + 3 * PAGE_SIZE);
+	assert_script_played();
+	assert_true(is_registered);
+	assert_int_equal(nlines, 0);
+}
+
+static void empty_without_memory_drops_all_the_same(void **state)
+{
+	static const bool yes = true, no;
+
+	(void)state;
+	is_registered = true;
+	fake_sys_expect(FAKE_SYS_UFFD_UNREGISTER, -ENOMEM);
+	fake_sys_expect_fill(FAKE_SYS_MADVISE, 0, note_drop, &yes);
+	source->ops->empty(source, ADDR, ADDR + 3 * PAGE_SIZE);
+	fake_sys_expect_fill(FAKE_SYS_UFFD_UNREGISTER, 0, note_registered, &no);
+	fake_sys_expect_fill(FAKE_SYS_MADVISE, 0, note_drop, &no);
+	fake_sys_expect(FAKE_SYS_UFFD_REGISTER, -ENOMEM);
+	source->ops->empty(source, ADDR, ADDR + 3 * PAGE_SIZE);
+	assert_script_played();
+	assert_int_equal(nlines, 1);
+	assert_int_equal(log_level, GPUSVM_LOG_ERROR);
 }
 
 static void wake_wakes_the_range(void **state)
@@ -329,7 +379,7 @@ static void take_moves_to_staging_and_allows_holes(void **state)
 		assert_int_equal(source->ops->take(source, ADDR, FROM,
 						   8 * 4096),
 				 results[i].expected);
-		assert_int_equal(fd, STAGING_UFFD);
+		assert_int_equal(fd, UFFD);
 		assert_int_equal(moved.dst, ADDR);
 		assert_int_equal(moved.src, FROM);
 		assert_int_equal(moved.len, 8 * 4096);
@@ -347,7 +397,7 @@ static void fill_copies_zeros_of_a_huge_page_at_most(void **state)
 	(void)state;
 	fake_sys_expect_fill(FAKE_SYS_UFFD_COPY, 0, note_copy, &done);
 	assert_int_equal(source->ops->fill(source, ADDR, 64ul << 20), done);
-	assert_int_equal(fd, STAGING_UFFD);
+	assert_int_equal(fd, UFFD);
 	assert_int_equal(copied.dst, ADDR);
 	assert_int_equal(copied.len, uffd->zeros_size);
 	for (i = 0; i < copied.len / 8; i++)
@@ -484,6 +534,8 @@ int main(void)
 		uffd_test(read_of_a_full_batch_returns_all),
 		uffd_test(read_without_messages_returns_0),
 		uffd_test(watch_trap_and_stage_register),
+		uffd_test(empty_drops_what_is_not_registered),
+		uffd_test(empty_without_memory_drops_all_the_same),
 		uffd_test(wake_wakes_the_range),
 		uffd_test(settled_tells_only_eagain),
 		uffd_test(copy_tells_progress_from_errors),

@@ -49,11 +49,9 @@ static void negotiate_with_all_allowed_has_everything(void **state)
 {
 	(void)state;
 	expect_descriptor(UFFD);
-	expect_descriptor(STAGING_UFFD);
 	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
 	assert_script_played();
 	assert_int_equal(uffd.source.fd, UFFD);
-	assert_int_equal(uffd.staging_fd, STAGING_UFFD);
 	assert_int_equal(
 		uffd.source.features,
 		GPUSVM_FEATURE_USERFAULTFD | GPUSVM_FEATURE_CPU_FAULTS |
@@ -62,13 +60,11 @@ static void negotiate_with_all_allowed_has_everything(void **state)
 			GPUSVM_FEATURE_SHMEM_EVENTS);
 	assert_int_equal(flags[0], FULL);
 	assert_int_equal(nlines, 0);
-	/* The probe asks for nothing, the descriptor for all, staging little */
-	assert_int_equal(nasked, 4);
+	/* The probe asks for nothing, the descriptor for all. */
+	assert_int_equal(nasked, 2);
 	assert_int_equal(asked[0], 0);
 	assert_int_equal(asked_of[1], UFFD);
 	assert_int_equal(asked[1], NEEDED | WANTED);
-	assert_int_equal(asked_of[3], STAGING_UFFD);
-	assert_int_equal(asked[3], UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE);
 }
 
 static void negotiate_without_system_call_uses_device(void **state)
@@ -76,10 +72,6 @@ static void negotiate_without_system_call_uses_device(void **state)
 	(void)state;
 	expect_open(-EPERM);
 	expect_device(DEVICE, UFFD);
-	expect_probe();
-	expect_api(0);
-	expect_open(-EPERM);
-	expect_device(DEVICE, STAGING_UFFD);
 	expect_probe();
 	expect_api(0);
 	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
@@ -92,16 +84,12 @@ static void negotiate_without_system_call_uses_device(void **state)
 
 static void negotiate_without_device_is_restricted_and_says_so(void **state)
 {
-	int i;
-
 	(void)state;
-	for (i = 0; i < 2; i++) {
-		expect_open(-EPERM);
-		expect_device(-EACCES, 0);
-		expect_open(i ? STAGING_UFFD : UFFD);
-		expect_probe();
-		expect_api(0);
-	}
+	expect_open(-EPERM);
+	expect_device(-EACCES, 0);
+	expect_open(UFFD);
+	expect_probe();
+	expect_api(0);
 	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
 	assert_script_played();
 	assert_int_equal(flags[1], RESTRICTED);
@@ -120,7 +108,6 @@ static void negotiate_with_device_that_refuses_goes_on(void **state)
 	expect_open(UFFD);
 	expect_probe();
 	expect_api(0);
-	expect_descriptor(STAGING_UFFD);
 	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
 	assert_script_played();
 	assert_true(was_closed(DEVICE));
@@ -171,7 +158,6 @@ static void negotiate_with_fork_event_refused_drops_it(void **state)
 	expect_probe();
 	expect_api(-EPERM);
 	expect_api(0);
-	expect_descriptor(STAGING_UFFD);
 	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
 	assert_script_played();
 	assert_int_equal(asked[1], NEEDED | WANTED);
@@ -200,11 +186,9 @@ static void negotiate_on_older_kernel_asks_for_less(void **state)
 	(void)state;
 	kernel_features = NEEDED;
 	expect_descriptor(UFFD);
-	expect_descriptor(STAGING_UFFD);
 	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
 	assert_script_played();
 	assert_int_equal(asked[1], NEEDED);
-	assert_int_equal(asked[3], 0);
 	assert_int_equal(
 		uffd.source.features,
 		GPUSVM_FEATURE_USERFAULTFD | GPUSVM_FEATURE_CPU_FAULTS |
@@ -234,7 +218,7 @@ static void negotiate_on_too_old_kernel_returns_enosys(void **state)
 	}
 }
 
-static void negotiate_with_bad_handshake_closes_both(void **state)
+static void negotiate_with_bad_handshake_closes_everything(void **state)
 {
 	(void)state;
 	expect_open(UFFD);
@@ -261,36 +245,6 @@ static void negotiate_without_probe_tries_every_door(void **state)
 	assert_true(was_closed(UFFD));
 }
 
-/* ---- The second descriptor ---- */
-
-static void negotiate_without_staging_closes_the_first(void **state)
-{
-	(void)state;
-	expect_descriptor(UFFD);
-	expect_open(-EMFILE);
-	expect_device(-EMFILE, 0);
-	expect_open(-EMFILE);
-	expect_close();
-	assert_int_equal(gpusvm_uffd_negotiate(&uffd), -EMFILE);
-	assert_script_played();
-	assert_int_equal(closed[nclosed - 1], UFFD);
-}
-
-static void negotiate_with_bad_staging_handshake_closes_both(void **state)
-{
-	(void)state;
-	expect_descriptor(UFFD);
-	expect_open(STAGING_UFFD);
-	expect_probe();
-	expect_api(-EINVAL);
-	expect_close();
-	expect_close();
-	assert_int_equal(gpusvm_uffd_negotiate(&uffd), -EINVAL);
-	assert_script_played();
-	assert_true(was_closed(STAGING_UFFD));
-	assert_true(was_closed(UFFD));
-}
-
 #define open_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -306,10 +260,8 @@ int main(void)
 		open_test(negotiate_refused_twice_returns_the_error),
 		open_test(negotiate_on_older_kernel_asks_for_less),
 		open_test(negotiate_on_too_old_kernel_returns_enosys),
-		open_test(negotiate_with_bad_handshake_closes_both),
+		open_test(negotiate_with_bad_handshake_closes_everything),
 		open_test(negotiate_without_probe_tries_every_door),
-		open_test(negotiate_without_staging_closes_the_first),
-		open_test(negotiate_with_bad_staging_handshake_closes_both),
 	};
 
 	return cmocka_run_group_tests_name("uffd_open", tests, NULL, NULL);
