@@ -17,6 +17,7 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "scan.h"
 #include "sys.h"
 
 static void describe_fork(struct mm_struct *mm,
@@ -90,6 +91,14 @@ struct batch {
 	unsigned long n;
 };
 
+/* Whether there is a page at @addr in staging: to touch another would wait. */
+static bool is_present(struct mm_struct *mm, unsigned long addr)
+{
+	unsigned char state;
+
+	return !gpusvm_scan_pages(mm, addr, 1, &state) && state;
+}
+
 /*
  * A page on its way to the device: its data is in the migration's run, unless
  * the child inherited the page itself.  The lock keeps it there.
@@ -110,7 +119,7 @@ static void copy_moving_page(struct mm_struct *mm, const struct page *page,
 	from = m->technique == GPUSVM_TECHNIQUE_MOVE
 		       ? m->run->addr + (i << PAGE_SHIFT)
 		       : m->ram[i];
-	if (from)
+	if (from && is_present(mm, from))
 		mm->source->ops->child_copy(mm->source, child_fd, page->vaddr,
 					    from, PAGE_SIZE);
 }

@@ -124,6 +124,33 @@ static void child_gets_pages_of_two_allocations(void **state)
 	assert_true(fake_devmem_destroy(second));
 }
 
+static void fork_at_the_second_take(struct fake_source *source,
+				    const struct fake_call *call)
+{
+	if (call->op != FAKE_OP_TAKE || !source->count[FAKE_OP_TAKE])
+		return;
+	source->hook = NULL;
+	fake_source_push(source, (struct source_event){
+					 .type = SOURCE_FORK,
+					 .child_fd = CHILD_FD,
+				 });
+}
+
+/* The rest it has inherited, and the run has nothing of. */
+static void child_in_the_middle_of_a_move_gets_what_was_taken(void **state)
+{
+	(void)state;
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+						   .times = 1,
+						   .max_pages = 5 });
+	fake->hook = fork_at_the_second_take;
+	assert_int_equal(migrate_out(FIRST), 0);
+	assert_int_equal(closes, 1);
+	assert_int_equal(count_child(), 5);
+	assert_true(fake_matches(child_page(FIRST), 5, 1));
+	assert_on_device(FIRST + N - 1, N - 1);
+}
+
 static void child_of_unreadable_pages_is_let_go(void **state)
 {
 	(void)state;
@@ -230,6 +257,7 @@ int main(void)
 		fork_test(child_without_device_pages_gets_nothing),
 		fork_test(child_gets_all_device_pages),
 		fork_test(child_gets_pages_of_two_allocations),
+		fork_test(child_in_the_middle_of_a_move_gets_what_was_taken),
 		fork_test(child_of_unreadable_pages_is_let_go),
 		fork_test(child_that_takes_no_page_is_let_go),
 		fork_test(child_gets_pages_on_their_way_to_the_device),
