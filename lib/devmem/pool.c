@@ -27,6 +27,7 @@
  * @npages: Size
  * @lock: Protects the following
  * @nfree: Pages not allocated
+ * @first_free: Every page before is allocated
  * @used: A bit for each page
  */
 struct gpusvm_devmem_pool {
@@ -39,6 +40,7 @@ struct gpusvm_devmem_pool {
 	unsigned long npages;
 	pthread_mutex_t lock;
 	unsigned long nfree;
+	unsigned long first_free;
 	unsigned long used[];
 };
 
@@ -175,13 +177,15 @@ struct dev_pagemap *gpusvm_devmem_pool_pagemap(struct gpusvm_devmem_pool *pool)
 static unsigned long find_free(const struct gpusvm_devmem_pool *pool,
 			       unsigned long n, unsigned long align)
 {
-	unsigned long used, first = 0;
+	unsigned long used, first = ALIGN_UP(pool->first_free, align);
 
 	while (first + n <= pool->npages) {
 		used = gpusvm_bitmap_find(pool->used, first, first + n, true);
 		if (used == first + n)
 			return first;
-		first = ALIGN_UP(used + 1, align);
+		first = ALIGN_UP(gpusvm_bitmap_find(pool->used, used + 1,
+						    pool->npages, false),
+				 align);
 	}
 	return pool->npages;
 }
@@ -199,6 +203,8 @@ int gpusvm_devmem_pool_alloc(struct gpusvm_devmem_pool *pool, size_t bytes,
 	if (first < pool->npages) {
 		gpusvm_bitmap_fill(pool->used, first, n, true);
 		pool->nfree -= n;
+		if (first == pool->first_free)
+			pool->first_free += n;
 	}
 	pthread_mutex_unlock(&pool->lock);
 	if (first == pool->npages)
@@ -215,5 +221,6 @@ void gpusvm_devmem_pool_free(struct gpusvm_devmem_pool *pool, unsigned long pfn,
 
 	pthread_mutex_lock(&pool->lock);
 	pool->nfree += gpusvm_bitmap_fill(pool->used, first, n, false);
+	pool->first_free = min(pool->first_free, first);
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -254,6 +254,25 @@ static void alloc_of_powers_of_two_is_aligned(void **state)
 	assert_int_equal(alloc_pages(3), first);
 }
 
+static void alloc_takes_the_first_that_fits(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	for (i = 0; i < NPAGES; i++)
+		assert_int_equal(alloc_pages(1), i);
+	free_at(5, 1);
+	free_at(8, 4);
+	free_at(3, 1);
+	assert_int_equal(alloc_pages(2), 8);
+	assert_int_equal(alloc_pages(1), 3);
+	assert_int_equal(alloc_pages(1), 5);
+	assert_int_equal(alloc_pages(2), 10);
+	assert_int_equal(free_pages(), 0);
+	free_at(0, NPAGES);
+	assert_int_equal(alloc_pages(1), 0);
+}
+
 static void alloc_rounds_up_to_a_page(void **state)
 {
 	unsigned long pfn;
@@ -355,6 +374,7 @@ int main(void)
 		pool_test(info_fills_as_far_as_the_size_says),
 		pool_test(alloc_with_bad_arguments_returns_einval),
 		pool_test(alloc_of_powers_of_two_is_aligned),
+		pool_test(alloc_takes_the_first_that_fits),
 		pool_test(alloc_rounds_up_to_a_page),
 		pool_test(alloc_beyond_the_end_returns_enospc),
 		pool_test(alloc_in_fragments_returns_enospc),
