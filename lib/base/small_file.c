@@ -3,6 +3,7 @@
 #include "small_file.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sys.h"
@@ -33,4 +34,17 @@ void gpusvm_append_number(char *text, unsigned int number)
 	while (n)
 		*text++ = digits[--n];
 	*text = '\0';
+}
+
+#define MAP_COUNT 65530ul
+
+unsigned long gpusvm_max_map_count(void)
+{
+	unsigned long count = 0;
+	char buf[24];
+
+	if (gpusvm_read_small_file("/proc/sys/vm/max_map_count", buf,
+				   sizeof(buf)) > 0)
+		count = strtoul(buf, NULL, 10);
+	return count ? count : MAP_COUNT;
 }

@@ -18,4 +18,7 @@ ssize_t gpusvm_read_small_file(const char *path, char *buf, size_t size);
 /* Append @number to the string @text, for which there is room. */
 void gpusvm_append_number(char *text, unsigned int number);
 
+/* vm.max_map_count, or what the kernel has without it being set. */
+unsigned long gpusvm_max_map_count(void);
+
 #endif /* GPUSVM_BASE_SMALL_FILE_H */

@@ -132,6 +132,7 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 		describe(applied, mm, event->start, event->end,
 			 MMU_NOTIFY_UNMAP);
 		unmap_entries(mm, event->start, event->end, applied);
+		gpusvm_trap_forget(mm, event->start, event->end);
 		unguard(mm, event);
 		break;
 	case SOURCE_REMOVE:
@@ -153,6 +154,7 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 		gpusvm_notifiers_widen(&mm->notifiers, event->to,
 				       event->to + (event->end - event->start));
 		move_entries(mm, event, applied);
+		gpusvm_trap_forget(mm, event->start, event->end);
 		gpusvm_change_landed(mm, event->to,
 				     event->to + (event->end - event->start));
 		break;

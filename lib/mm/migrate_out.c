@@ -124,7 +124,7 @@ static int try_to_enter(struct migration *m, enum obstacle *obstacle)
 	struct source *source = m->mm->source;
 	int err;
 
-	err = source->ops->trap(source, m->start, end_of(m));
+	err = gpusvm_trap(m->mm, m->start, end_of(m));
 	if (err)
 		return err == -ENOMEM ? -ENOMEM : -EBUSY;
 	*obstacle = MIGRATION;

@@ -80,6 +80,7 @@ static struct mm_struct *mm_alloc(const struct gpusvm_mm_opts *opts)
 	kref_init(&mm->count);
 	mm->pid = gpusvm_sys_getpid();
 	gpusvm_notifiers_init(&mm->notifiers);
+	gpusvm_traps_init(&mm->traps);
 	gpusvm_staging_init(&mm->staging, opts->staging_bytes
 						  ? opts->staging_bytes
 						  : STAGING_DEFAULT);
@@ -200,6 +201,7 @@ static void mm_stop(struct mm_struct *mm)
 {
 	gpusvm_handler_stop(mm);
 	mm->source->ops->close(mm->source);
+	gpusvm_traps_release(&mm->traps);
 	gpusvm_staging_release(&mm->staging);
 	gpusvm_free_pages((void *)mm->fork_buffer, FORK_BATCH << PAGE_SHIFT);
 	gpusvm_scan_close(mm);

@@ -24,6 +24,7 @@
 #include "interval_notifier.h"
 #include "removal.h"
 #include "staging.h"
+#include "trap.h"
 #include "watchdog.h"
 
 struct change;
@@ -61,6 +62,7 @@ struct source;
  * @pagemap_fd: /proc/self/pagemap
  * @notifiers: Who is told of changes
  * @staging: System memory on its way
+ * @traps: What of the memory is trapped
  * @handler: The threads that serve
  * @cpu_fault_bytes: How much comes home with a page, at most; 0 for all
  * @watchdog: Faults that are not served
@@ -92,6 +94,7 @@ struct mm_struct {
 	int pagemap_fd;
 	struct interval_notifiers notifiers;
 	struct staging staging;
+	struct traps traps;
 	struct handler *handler;
 	unsigned long cpu_fault_bytes;
 	struct watchdog watchdog;

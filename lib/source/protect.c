@@ -14,7 +14,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
@@ -29,9 +28,6 @@
 #include "trapped.h"
 
 #define RW (PROT_READ | PROT_WRITE)
-
-/* The kernel's default. */
-#define MAP_COUNT 65530ul
 
 /**
  * struct protect - The source
@@ -326,17 +322,6 @@ static const struct source_ops manual_ops = PROTECT_OPS("manual");
 
 /* ---- Opening ---- */
 
-static unsigned long read_map_count(void)
-{
-	unsigned long count = 0;
-	char buf[24];
-
-	if (gpusvm_read_small_file("/proc/sys/vm/max_map_count", buf,
-				   sizeof(buf)) > 0)
-		count = strtoul(buf, NULL, 10);
-	return count ? count : MAP_COUNT;
-}
-
 /* Whether the kernel does what taking and giving back needs, on two pages. */
 static int try_out(const struct protect *protect, unsigned long pages)
 {
@@ -389,8 +374,9 @@ static int start(struct protect *protect)
 	if (fd < 0)
 		return fd;
 	protect->source.fd = fd;
-	gpusvm_trapped_reset(
-		min(read_map_count() / TRAPPED_SHARE, TRAPPED_MOST), false);
+	gpusvm_trapped_reset(min(gpusvm_max_map_count() / TRAPPED_SHARE,
+				 TRAPPED_MOST),
+			     false);
 	err = protect->manual ? 0 : gpusvm_segv_start(fd);
 	if (err)
 		gpusvm_sys_close(fd);

@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define POOL (64ul << 20)
+#define POOL (512ul << 20)
 #define ALIGNMENT (2ul << 20)
 
 struct block {

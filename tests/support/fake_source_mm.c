@@ -45,6 +45,7 @@ static void init_mm(struct mm_struct *mm, struct source *source,
 	pthread_cond_init(&mm->migrated, &attr);
 	pthread_condattr_destroy(&attr);
 	gpusvm_notifiers_init(&mm->notifiers);
+	gpusvm_traps_init(&mm->traps);
 	gpusvm_staging_init(&mm->staging, 64ul << 20);
 	mm->source = source;
 	mm->technique = technique;
@@ -136,6 +137,7 @@ bool fake_source_destroy(struct fake_source *fake)
 	struct mm_struct *mm = fake->mm;
 	bool clean = !mm->pt.npages;
 
+	gpusvm_traps_release(&mm->traps);
 	gpusvm_staging_release(&mm->staging);
 	gpusvm_free_pages((void *)mm->fork_buffer, FORK_BATCH << PAGE_SHIFT);
 	gpusvm_scan_close(mm);
