@@ -98,7 +98,8 @@ static int identify(struct mm_struct *mm, int fd, const char *path,
 			       fd, 0);
 	if (gpusvm_sys_is_error(addr))
 		return 0;
-	if (!gpusvm_vma_piece(mm, (unsigned long)addr, &vma) && vma.inode) {
+	if (!gpusvm_vma_piece(mm, (unsigned long)addr, &vma) &&
+	    gpusvm_vma_has_file(&vma)) {
 		extent->inode = vma.inode;
 		extent->dev = vma.dev;
 		extent->any_dev = false;
@@ -255,7 +256,8 @@ static unsigned int find_segment(struct mm_struct *mm, unsigned long addr,
 	gpusvm_notifiers_bounds(&mm->notifiers, &at, &end);
 	for (at = addr; at < end && !gpusvm_vma_next(mm, at, &vma);
 	     at = vma.end) {
-		if (!vma.shared || !vma.inode || vma.offset != vma.start - addr)
+		if (!vma.shared || !gpusvm_vma_has_file(&vma) ||
+		    vma.offset != vma.start - addr)
 			continue;
 		if (!n)
 			segment = vma;

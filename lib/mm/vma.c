@@ -124,7 +124,7 @@ static int query_once(struct mm_struct *mm, unsigned long addr, bool next,
 		err = query_maps(mm, addr, next, vma);
 	if (err)
 		return -ENOENT;
-	vma->anon = !vma->shared && !vma->inode;
+	vma->anon = !vma->shared && !gpusvm_vma_has_file(vma);
 	return 0;
 }
 
@@ -199,7 +199,8 @@ static bool continues(const struct vma *a, const struct vma *b)
 	       a->write == b->write && a->exec == b->exec &&
 	       a->shared == b->shared && a->anon == b->anon &&
 	       a->inode == b->inode && a->dev == b->dev &&
-	       (!a->inode || a->offset + (a->end - a->start) == b->offset);
+	       (!gpusvm_vma_has_file(a) ||
+		a->offset + (a->end - a->start) == b->offset);
 }
 
 bool gpusvm_vma_covers(struct mm_struct *mm, struct vma *vma,

@@ -24,8 +24,10 @@
  * @shared: Shared mapping
  * @guarded: The source has made it inaccessible
  * @offset: For a file: byte at @start
- * @inode: For a file: its inode number, else 0
- * @dev: For a file: its device
+ * @inode: For a file: its inode number, else 0.  It is 0 for a file, too: the
+ *	inode number of System V shared memory is its identifier, and the first
+ *	one's is 0
+ * @dev: For a file: its device, else 0
  */
 struct vma {
 	unsigned long start;
@@ -40,6 +42,11 @@ struct vma {
 	u64 inode;
 	u64 dev;
 };
+
+static inline bool gpusvm_vma_has_file(const struct vma *vma)
+{
+	return vma->inode || vma->dev;
+}
 
 /* The mapping at @addr; -ENOENT. */
 int gpusvm_vma_find(struct mm_struct *mm, unsigned long addr, struct vma *vma);

@@ -418,6 +418,33 @@ static void shmdt_tells_of_the_attachment(void **state)
 	assert_string_equal(trace, "ss");
 }
 
+/* The first segment of all has the identifier 0, and that as inode number. */
+static bool inode_is_0(const unsigned long *args, long *ret)
+{
+	struct procmap_query *query = (struct procmap_query *)args[1];
+
+	*ret = ioctl((int)args[0], PROCMAP_QUERY, query) ? -errno : 0;
+	query->inode = 0;
+	return true;
+}
+
+static void shmdt_tells_of_a_segment_with_inode_0(void **state)
+{
+	(void)state;
+	if (!(mm->features & GPUSVM_FEATURE_PROCMAP_QUERY))
+		skip();
+	create_file();
+	map_file(20, 0, 4);
+	fake_sys_hook(FAKE_SYS_PROCMAP_QUERY, inode_is_0);
+	assert_int_equal(gpusvm_shmdt(window(20)), 0);
+	assert_string_equal(trace, "Us.");
+	assert_told(0, MMU_NOTIFY_UNMAP, 20, 4);
+	/* What has no file at all is not a segment. */
+	forget_record();
+	assert_int_equal(gpusvm_shmdt(window(30)), 0);
+	assert_string_equal(trace, "s");
+}
+
 /* What the program has mapped in the middle, or in the front, stays. */
 static void shmdt_spares_what_is_in_holes(void **state)
 {
@@ -543,6 +570,7 @@ int main(void)
 		file_test(shmat_over_something_tells_what_goes),
 		file_test(shmat_at_a_rounded_address_spares_the_next_page),
 		file_test(shmat_elsewhere_is_bare),
+		file_test(shmdt_tells_of_a_segment_with_inode_0),
 		file_test(shmdt_spares_what_is_in_holes),
 		file_test(shmdt_tells_of_the_attachment),
 		file_test(brk_downwards_tells_what_goes),
