@@ -15,6 +15,7 @@
 #include "hooks_args.h"
 #include "mm.h"
 #include "page_size.h"
+#include "remap.h"
 #include "source.h"
 #include "sys.h"
 #include "vma.h"
@@ -137,7 +138,7 @@ static long move(unsigned long addr, size_t old_len, size_t new_len, int flags,
 	gpusvm_change_close(&tail);
 	gpusvm_change_close(&replaced);
 	if (!ret)
-		ret = gpusvm_sys_mremap(addr, old_len, new_len, flags, to);
+		ret = gpusvm_remap_move(addr, old_len, new_len, flags, to);
 	done = !gpusvm_sys_is_error(ret);
 	/* What was in the way of growing may have gone meanwhile. */
 	moved = done && (unsigned long)ret != addr;
@@ -177,8 +178,8 @@ static long grow_in_place(unsigned long addr, size_t old_len, size_t new_len,
 	if (ret)
 		ret = -EAGAIN;
 	else
-		ret = gpusvm_sys_mremap(addr, old_len, new_len,
-					flags & ~MREMAP_MAYMOVE, 0);
+		ret = gpusvm_remap_grow(addr, old_len, new_len,
+					flags & ~MREMAP_MAYMOVE);
 	gpusvm_change_end(&change, false);
 	return ret;
 }
