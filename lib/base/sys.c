@@ -384,6 +384,17 @@ int gpusvm_sys_futex_wait(unsigned int *word, unsigned int value,
 			  NULL, 0);
 }
 
+int gpusvm_sys_futex_or_nothing(unsigned int *word)
+{
+	unsigned int nobody_waits_here = 0;
+	long ret;
+
+	ret = call6(SYS_futex, &nobody_waits_here, FUTEX_WAKE_OP_PRIVATE, 0,
+		    NULL, word,
+		    FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 2047));
+	return ret < 0 ? (int)ret : 0;
+}
+
 int gpusvm_sys_futex_wake(unsigned int *word, int count)
 {
 	return (int)call6(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL,

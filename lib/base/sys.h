@@ -125,6 +125,12 @@ void gpusvm_sys_restore_signals(const unsigned long *old);
 int gpusvm_sys_futex_wait(unsigned int *word, unsigned int value,
 			  const struct timespec *timeout);
 int gpusvm_sys_futex_wake(unsigned int *word, int count);
+/*
+ * An atomic write to *@word, in the kernel, that leaves it as it is: of a bitwise
+ * or with 0.  Whoever waits there may be woken.  -EFAULT if it may not be
+ * written, or is kept by a userfaultfd, for which this does not wait.
+ */
+int gpusvm_sys_futex_or_nothing(unsigned int *word);
 void gpusvm_sys_yield(void);
 /* Signal @sig to a thread of the process; with 0 it only tells if there is one */
 int gpusvm_sys_tgkill(pid_t pid, pid_t tid, int sig);

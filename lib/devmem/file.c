@@ -19,6 +19,7 @@
 #include "compiler.h"
 #include "log.h"
 #include "page_size.h"
+#include "populate.h"
 #include "sys.h"
 
 #define HUGE_PAGE (2ul << 20)
@@ -127,10 +128,8 @@ static int map(struct file_memory *memory)
 		return (int)addr;
 	memory->file.mapped = true;
 	gpusvm_sys_madvise(memory->addr, memory->size, MADV_HUGEPAGE);
-	return gpusvm_sys_madvise(memory->addr, memory->size,
-				  MADV_POPULATE_WRITE)
-		       ? -ENOMEM
-		       : 0;
+	return gpusvm_populate_pages(memory->addr, memory->size, true) ? -ENOMEM
+								       : 0;
 }
 
 int gpusvm_file_take(struct file_memory *memory, size_t size,

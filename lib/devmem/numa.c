@@ -24,6 +24,7 @@
 #include "compiler.h"
 #include "log.h"
 #include "page_size.h"
+#include "populate.h"
 #include "small_file.h"
 #include "sys.h"
 
@@ -210,8 +211,7 @@ static int populate(unsigned long addr, size_t size)
 	err = gpusvm_sys_madvise(addr, size, MADV_DONTFORK);
 	if (err)
 		return err;
-	return gpusvm_sys_madvise(addr, size, MADV_POPULATE_WRITE) ? -ENOMEM
-								   : 0;
+	return gpusvm_populate_pages(addr, size, true) ? -ENOMEM : 0;
 }
 
 int gpusvm_numa_take(struct numa_memory *memory, size_t size, int node)

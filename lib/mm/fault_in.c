@@ -10,6 +10,7 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "populate.h"
 #include "scan.h"
 #include "source.h"
 #include "sys.h"
@@ -89,12 +90,10 @@ static int populate(const struct fault_in *fault, unsigned long start,
 	int err;
 
 	do
-		err = gpusvm_sys_madvise(start, end - start,
-					 fault->write ? MADV_POPULATE_WRITE
-						      : MADV_POPULATE_READ);
+		err = gpusvm_populate_pages(start, end - start, fault->write);
 	while (err == -EINTR);
-	if (!err)
-		return 0;
+	if (!err || err == -EAGAIN)
+		return err;
 	if (err == -EFAULT &&
 	    !(fault->mm->features & GPUSVM_FEATURE_KERNEL_FAULTS) &&
 	    !fault->mm->source->ops->guard && fill_absent(fault, start, end))

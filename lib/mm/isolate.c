@@ -13,6 +13,7 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "populate.h"
 #include "scan.h"
 #include "source.h"
 #include "sys.h"
@@ -65,8 +66,8 @@ static bool is_readable(struct migration *m, unsigned long from,
 			return false;
 		for (i = 0; i < n; i++)
 			if ((state[i] & PAGE_IS_SWAPPED) &&
-			    gpusvm_sys_madvise(from + (i << PAGE_SHIFT),
-					       PAGE_SIZE, MADV_POPULATE_READ))
+			    gpusvm_populate_pages(from + (i << PAGE_SHIFT),
+						  PAGE_SIZE, false))
 				return false;
 	}
 	return true;

@@ -18,6 +18,7 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "populate.h"
 #include "removal.h"
 #include "scan.h"
 #include "source.h"
@@ -258,9 +259,8 @@ static void unshare_pages(struct migration *m)
 			return;
 		for (i = 0; i < n; i++)
 			if (state[i] && !(state[i] & PAGE_IS_PFNZERO))
-				gpusvm_sys_madvise(addr + (i << PAGE_SHIFT),
-						   PAGE_SIZE,
-						   MADV_POPULATE_WRITE);
+				gpusvm_populate_pages(addr + (i << PAGE_SHIFT),
+						      PAGE_SIZE, true);
 	}
 }
 

@@ -21,6 +21,7 @@
 #include "compiler.h"
 #include "log.h"
 #include "page_size.h"
+#include "populate.h"
 #include "segv.h"
 #include "small_file.h"
 #include "source.h"
@@ -255,14 +256,13 @@ static void protect_empty(struct source *source, unsigned long start,
 	gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
 }
 
-/* An older kernel (5.13) gives the pages as they are touched. */
 static long protect_fill(struct source *source, unsigned long to,
 			 unsigned long len)
 {
-	int err = gpusvm_sys_madvise(to, len, MADV_POPULATE_WRITE);
+	int err = gpusvm_populate_pages(to, len, true);
 
 	(void)source;
-	return err && err != -EINVAL ? err : (long)len;
+	return err ? err : (long)len;
 }
 
 static long protect_child_copy(struct source *source, int child_fd,

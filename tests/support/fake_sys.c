@@ -358,6 +358,8 @@ DEFINE_CALL(int, get_mempolicy, GET_MEMPOLICY,
 	     unsigned long addr, unsigned long flags),
 	    (mode, mask, maxnode, addr, flags), A(mode), A(mask), maxnode, addr,
 	    flags)
+DEFINE_CALL(int, futex_or_nothing, FUTEX_OR_NOTHING, (unsigned int *word),
+	    (word), A(word))
 DEFINE_CALL(unsigned long, now_ns, NOW_NS, (void), (), 0)
 DEFINE_CALL(long, thread_cpu_ns, THREAD_CPU_NS, (pid_t tid), (tid), A(tid))
 DEFINE_CALL(int, send_sigbus, SEND_SIGBUS, (pid_t tid, unsigned long addr),

@@ -33,6 +33,7 @@
 #define gpusvm_sys_getpid fake_sys_real_getpid
 #define gpusvm_sys_gettid fake_sys_real_gettid
 #define gpusvm_sys_futex_wait fake_sys_real_futex_wait
+#define gpusvm_sys_futex_or_nothing fake_sys_real_futex_or_nothing
 #define gpusvm_sys_futex_wake fake_sys_real_futex_wake
 #define gpusvm_sys_yield fake_sys_real_yield
 #define gpusvm_sys_tgkill fake_sys_real_tgkill

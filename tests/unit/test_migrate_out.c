@@ -394,7 +394,7 @@ static unsigned int populated;
 
 static bool count_populate(const unsigned long *args, long *ret)
 {
-	populated += args[2] == MADV_POPULATE_WRITE;
+	populated += args[1] && args[2] == MADV_POPULATE_WRITE;
 	return dontneed_raises_event(args, ret);
 }
 

@@ -53,8 +53,11 @@ static void commit_of_locked_memory_uses_dontneed_locked(void **state)
 {
 	(void)state;
 	fake_fill(window(FIRST), N, 1);
-	if (mlock(window(FIRST), N << PAGE_SHIFT))
+	/* Linux 5.18; before it locked pages cannot be dropped, and stay. */
+	if (mlock(window(FIRST), N << PAGE_SHIFT) ||
+	    madvise(window(FIRST), PAGE_SIZE, MADV_DONTNEED_LOCKED))
 		skip();
+	fake_fill(window(FIRST), 1, 1);
 	assert_int_equal(migrate_out(FIRST), 0);
 	assert_on_device(FIRST, 0);
 	assert_true(fake_matches(device_memory(0), N, 1));

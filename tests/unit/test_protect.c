@@ -14,6 +14,7 @@
 #include "alloc.h"
 #include "fake_sys.h"
 #include "page_size.h"
+#include "populate.h"
 #include "source.h"
 #include "trapped.h"
 
@@ -108,7 +109,7 @@ static unsigned long at(const unsigned char *area)
 /* What the kernel may do for us it does for everybody: who may read it? */
 static bool is_accessible(unsigned char *area)
 {
-	return !madvise(area, SIZE, MADV_POPULATE_WRITE);
+	return !gpusvm_populate_pages(at(area), SIZE, true);
 }
 
 static void take_all(void)

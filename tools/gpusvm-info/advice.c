@@ -282,8 +282,6 @@ static void judge_device(struct info *info)
 	const struct library_info *library = &info->library;
 	struct verdict *verdict = &info->verdict;
 
-	if (info->interface[IF_POPULATE].err)
-		return; /* which a pool needs, too */
 	if (library->pool_err == -EPERM)
 		advise(verdict, "device_memory",
 		       "There is no device memory on a NUMA node, as mbind() "
@@ -312,13 +310,6 @@ void judge(struct info *info)
 	} else {
 		judge_source(info);
 		judge_technique(info);
-	}
-	if (info->interface[IF_POPULATE].err) {
-		unusable(verdict, "the kernel has no MADV_POPULATE_WRITE: %s",
-			 strerror(-info->interface[IF_POPULATE].err));
-		advise(verdict, "madv_populate",
-		       "System memory cannot be mapped for a device: take "
-		       "Linux 5.14 or newer.");
 	}
 	if (library->check_err < 0)
 		unusable(verdict,
