@@ -213,6 +213,8 @@ static void conf_063_huge_page_is_one_entry(void **state)
 	(void)state;
 	if (!mem)
 		test_skip("no transparent huge page to be had");
+	if (!(gpusvm_mm_features(test_mm) & GPUSVM_FEATURE_PAGEMAP_SCAN))
+		test_skip("only PAGEMAP_SCAN (Linux 6.7) tells huge pages");
 	test_fill(mem, SZ_2M, 1);
 	range = fake_range_at(d, mem, SZ_2M);
 	assert_ret(fake_get_pages(d, range), 0);
