@@ -3,10 +3,10 @@
 #
 # Install what is missing to build (Debian 12); with the argument "test" also
 # the programs that are run under the preload library, and with "ci" what the
-# slower checks of .ci/run use besides.  Says and does nothing if everything is
-# there.
+# slower checks of .ci/run use besides, or with "vm" what guests with several
+# memory nodes need (tests/vm).  Says and does nothing if everything is there.
 #
-# usage: scripts/deps.sh [test|ci]
+# usage: scripts/deps.sh [test|ci|vm]
 set -eu
 
 packages='meson ninja-build gcc g++ pkg-config libc6-dev
@@ -16,13 +16,15 @@ packages='meson ninja-build gcc g++ pkg-config libc6-dev
 test_packages='git redis-tools sqlite3'
 ci_packages='clang libclang-rt-14-dev clang-format linux-kbuild-6.1 codespell
     abigail-tools shellcheck valgrind gnuplot-nox'
+vm_packages='qemu-system-x86 busybox-static'
 
 case "${1-}" in
 '') ;;
 test) packages="$packages $test_packages" ;;
+vm) packages="$packages $vm_packages" ;;
 ci) packages="$packages $test_packages $ci_packages" ;;
 *)
-    echo "usage: $0 [test|ci]" >&2
+    echo "usage: $0 [test|ci|vm]" >&2
     exit 2
     ;;
 esac

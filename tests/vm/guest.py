@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""A guest under QEMU: its memory nodes, what is in it, and what it says.
+
+The initramfs has busybox, the programs and the shared libraries that they need.
+Its init runs a script and writes what that says to the second serial port, line
+by line; the first is the kernel's console.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading
+
+from kernels import Unavailable, run
+
+QEMU = 'qemu-system-x86_64'
+
+INIT = '''#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/bin:/sbin:/usr/sbin HOME=/tmp
+mount -t devtmpfs dev /dev
+mkdir -p /dev/shm
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmp /dev/shm
+# Not a file system of its own: programs may be below it.
+chmod 1777 /tmp
+ip link set lo up
+# What differs from kernel to kernel otherwise.
+echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
+echo 0 >/proc/sys/kernel/numa_balancing
+stty -F /dev/ttyS1 raw -echo
+sh /script </dev/null >/dev/ttyS1 2>&1
+sync
+poweroff -f
+'''
+
+
+def cpus(*nodes):
+    """Arguments for nodes that each are 'cpu' or 'memory'."""
+    arguments = []
+    count = 0
+    for number, kind in enumerate(nodes):
+        node = f'node,nodeid={number},memdev=m{number}'
+        if kind == 'cpu':
+            node += f',cpus={count}'
+            count += 1
+        arguments += ['-numa', node]
+    return count, arguments
+
+
+def distances(table):
+    arguments = []
+    for source, row in enumerate(table):
+        for target, value in enumerate(row):
+            if source != target:
+                arguments += ['-numa', f'dist,src={source},dst={target},'
+                                       f'val={value}']
+    return arguments
+
+
+def hmat():
+    """Two CPU nodes; the first memory-only node is twice as fast as the
+    second, though farther by its number."""
+    count, arguments = cpus('cpu', 'cpu', 'memory', 'memory')
+    arguments = [text + f',initiator={number % 2}'
+                 if text.startswith('node,') else text
+                 for text, number in zip(arguments, (0, 0, 0, 1, 0, 2, 0, 3))]
+    for initiator in (0, 1):
+        for target in range(4):
+            near = target == initiator
+            latency = 40 if near else (80 if target < 2 else 100 * target)
+            speed = 40 if near else (20 if target < 2 else 16 // target)
+            common = (f'hmat-lb,initiator={initiator},target={target},'
+                      'hierarchy=memory')
+            arguments += [
+                '-numa', f'{common},data-type=access-latency,'
+                         f'latency={latency}',
+                '-numa', f'{common},data-type=access-bandwidth,'
+                         f'bandwidth={speed}G']
+    return count, arguments
+
+
+def far():
+    count, arguments = cpus('cpu', 'cpu', 'memory', 'memory')
+    return count, arguments + distances([[10, 20, 28, 40], [20, 10, 40, 28],
+                                         [28, 40, 10, 40], [40, 28, 40, 10]])
+
+
+# Name: number of nodes, and number of CPUs with QEMU's arguments.
+TOPOLOGIES = {
+    '1': (1, lambda: cpus('cpu')),
+    '1c1m': (2, lambda: cpus('cpu', 'memory')),
+    '2c2m': (4, lambda: cpus('cpu', 'cpu', 'memory', 'memory')),
+    '4c': (4, lambda: cpus('cpu', 'cpu', 'cpu', 'cpu')),
+    'far': (4, far),
+    'hmat': (4, hmat),
+}
+
+
+class Initramfs:
+    """An archive of files (cpio, "newc") that grows in memory."""
+
+    def __init__(self):
+        self.data = bytearray()
+        self.paths = set()
+        busybox = shutil.which('busybox')
+        if not busybox:
+            raise Unavailable('busybox is missing')
+        # It must run alone: the libraries of a script come later.
+        if libraries(busybox):
+            raise Unavailable('busybox is not static (package '
+                              'busybox-static)')
+        for folder in ('dev', 'proc', 'sys', 'tmp'):
+            self.folder(folder)
+        self.file('bin/busybox', busybox)
+        self.text('init', INIT)
+        self.text('etc/passwd', 'root:x:0:0::/tmp:/bin/sh\n'
+                                'nobody:x:65534:65534::/tmp:/bin/sh\n')
+        self.text('etc/group', 'root:x:0:\nnogroup:x:65534:\n')
+
+    def entry(self, path, mode, content):
+        name = path.encode() + b'\0'
+        fields = [len(self.paths) + 1, mode, 0, 0, 1, 0, len(content), 0, 0,
+                  0, 0, len(name), 0]
+        header = b'070701' + b''.join(b'%08x' % value for value in fields)
+        for part in (header + name, content):
+            self.data += part
+            self.data += bytes(-len(part) % 4)
+        self.paths.add(path)
+
+    def folder(self, path):
+        if path and path != '/' and path not in self.paths:
+            self.folder(os.path.dirname(path))
+            self.entry(path, stat.S_IFDIR | 0o755, b'')
+
+    def add(self, path, content):
+        path = str(path).lstrip('/')
+        if path not in self.paths:
+            self.folder(os.path.dirname(path))
+            self.entry(path, stat.S_IFREG | 0o755, content)
+
+    def text(self, path, content):
+        self.add(path, content.encode())
+
+    def file(self, path, source):
+        """A file of the host, and the libraries that it needs unless they
+        are in the archive already."""
+        self.add(path, pathlib.Path(source).read_bytes())
+
+    def program(self, path, source, also=()):
+        """A file and the libraries that it needs; folders in which to look
+        for them first are in @also."""
+        self.file(path, source)
+        for library in libraries(source, also):
+            self.file(library, library)
+
+    def write(self, path):
+        self.entry('TRAILER!!!', 0, b'')
+        pathlib.Path(path).write_bytes(self.data)
+
+
+def libraries(program, also=()):
+    """The shared libraries of a program, as the loader finds them here."""
+    environment = dict(os.environ, LD_LIBRARY_PATH=':'.join(map(str, also)))
+    output = subprocess.run(['ldd', str(program)], check=False, text=True,
+                            env=environment, stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL).stdout
+    return re.findall(r'^\s*(?:\S+ => )?(/\S+) \(', output, re.MULTILINE)
+
+
+class Guest:
+    """One boot.  Iterate over it for the lines that its script says."""
+
+    def __init__(self, kernel, initramfs, topology, megabytes=384,
+                 threads='single', more=''):
+        """@threads: 'multi' lets CPUs run at once, but some kernels die of
+        it while they boot: QEMU runs instructions that they are patching."""
+        if not shutil.which(QEMU):
+            raise Unavailable(f'{QEMU} is missing')
+        self.work = tempfile.TemporaryDirectory()
+        self.console = pathlib.Path(self.work.name, 'console')
+        initrd = pathlib.Path(self.work.name, 'initrd')
+        initramfs.write(initrd)
+        nodes, describe = TOPOLOGIES[topology]
+        count, numa = describe()
+        memory = []
+        for node in range(nodes):
+            memory += ['-object',
+                       f'memory-backend-ram,id=m{node},size={megabytes}M']
+        machine = 'pc,hmat=on' if topology == 'hmat' else 'pc'
+        command = [
+            QEMU, '-accel', f'tcg,thread={threads}', '-cpu', 'max',
+            '-machine', machine, '-smp', str(count),
+            '-m', f'{nodes * megabytes}M', *memory, *numa,
+            '-nodefaults', '-no-user-config', '-display', 'none',
+            '-no-reboot', '-kernel', str(kernel), '-initrd', str(initrd),
+            '-serial', f'file:{self.console}', '-serial', 'stdio',
+            '-append', 'console=ttyS0 quiet panic=-1 nokaslr mitigations=off '
+                       'tsc=reliable no_timer_check random.trust_cpu=on '
+                       f'{more}']
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT,
+                                        text=True, errors='replace')
+
+    def lines(self, seconds):
+        """What it says until it ends or has been silent for @seconds."""
+        timer = None
+        try:
+            while True:
+                timer = threading.Timer(seconds, self.process.kill)
+                timer.start()
+                line = self.process.stdout.readline()
+                timer.cancel()
+                if not line:
+                    return
+                yield line.rstrip('\r\n')
+        finally:
+            if timer:
+                timer.cancel()
+            self.close()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def last_words(self):
+        """What the console says of how it died."""
+        text = ''
+        if self.console.exists():
+            text = self.console.read_text(errors='replace')
+        return text.strip().splitlines()[-30:]
