@@ -17,9 +17,9 @@
 /* Bit 0 of an entry: it is a value. */
 #define VALUE 1ul
 
+/* A page: with a count of its entries it would take two. */
 struct radix_node {
 	unsigned long entry[ENTRIES];
-	unsigned int used;
 };
 
 static unsigned long index_of(unsigned long addr, unsigned int shift)
@@ -30,6 +30,15 @@ static unsigned long index_of(unsigned long addr, unsigned int shift)
 static bool is_beyond(unsigned long addr)
 {
 	return addr >> (TOP_SHIFT + BITS);
+}
+
+static bool is_empty(const struct radix_node *node)
+{
+	unsigned long i = 0;
+
+	while (i < ENTRIES && !node->entry[i])
+		i++;
+	return i == ENTRIES;
 }
 
 static struct radix_node *child_of(struct radix_node *node, unsigned long i)
@@ -53,7 +62,6 @@ static struct radix_node *make_child(struct radix_node *node, unsigned long i)
 		if (!child)
 			return NULL;
 		publish(&node->entry[i], child);
-		node->used++;
 	}
 	return child_of(node, i);
 }
@@ -86,12 +94,10 @@ static void set(struct radix_node *node, unsigned int shift,
 	for (start = first; start <= last; start = end + 1) {
 		end = min(start | (size - 1), last);
 		i = index_of(start, shift);
-		if (end - start == size - 1) {
+		if (end - start == size - 1)
 			node->entry[i] = value;
-			node->used++;
-		} else if (node->entry[i]) {
+		else if (node->entry[i])
 			set(child_of(node, i), shift - BITS, start, end, value);
-		}
 	}
 }
 
@@ -110,12 +116,11 @@ static void clear(struct radix_node *node, unsigned int shift,
 		if (!(node->entry[i] & VALUE)) {
 			child = child_of(node, i);
 			clear(child, shift - BITS, start, end);
-			if (child->used)
+			if (!is_empty(child))
 				continue;
 			gpusvm_free(child);
 		}
 		node->entry[i] = 0;
-		node->used--;
 	}
 }
 
@@ -149,7 +154,7 @@ void gpusvm_radix_clear(struct radix *radix, unsigned long first,
 	if (!radix->root || is_beyond(last))
 		return;
 	clear(radix->root, TOP_SHIFT, first, last);
-	if (radix->root->used)
+	if (!is_empty(radix->root))
 		return;
 	gpusvm_free(radix->root);
 	radix->root = NULL;
