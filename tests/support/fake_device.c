@@ -258,6 +258,7 @@ static void devmem_release(struct drm_gpusvm_devmem *devmem)
 	struct fake_alloc *alloc = to_alloc(devmem);
 	struct fake_driver *d = alloc->driver;
 
+	d->releasing++;
 	alloc->detached_at_release = gpusvm_completion_done(&devmem->detached);
 	alloc->release_number = fake_number(d);
 	fake_run_hook(d, FAKE_AT_RELEASE, alloc);
@@ -265,6 +266,7 @@ static void devmem_release(struct drm_gpusvm_devmem *devmem)
 	if (fake_count(&alloc->released) == 0)
 		free_pages(alloc, FAKE_ALLOC_RELEASED);
 	fake_count(&d->releases);
+	d->releasing--;
 }
 
 static int populate(struct drm_gpusvm_devmem *devmem, unsigned long npages,
@@ -535,7 +537,8 @@ bool fake_device_destroy(struct fake_driver *d)
 	if (d->allocs) {
 		evict_leftovers(d);
 		/* A last put may still be on its way on another thread. */
-		if (!test_wait_for(fake_devmem_used(d) == 0, TEST_WAIT_MS))
+		if (!test_wait_for(fake_devmem_used(d) == 0 && !d->releasing,
+				   TEST_WAIT_MS))
 			return false;
 		if (gpusvm_pagemap_remove(&d->pagemap))
 			return false;

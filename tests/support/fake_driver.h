@@ -245,6 +245,8 @@ struct fake_driver {
 	size_t devmem_bytes;
 	unsigned char *devmem_used;
 	fake_counter *devmem_homecomings;
+	/* devmem_release is at work, and looks at the driver until its end. */
+	fake_counter releasing;
 	struct fake_alloc *allocs;
 	unsigned int next_alloc;
 	struct drm_pagemap_ops dpagemap_ops;
