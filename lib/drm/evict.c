@@ -228,6 +228,7 @@ static const struct dev_pagemap_ops pagemap_ops = {
 	.put = page_put,
 	.migrate_to_ram = gpusvm_zdd_migrate_to_ram,
 	.read_pages = page_read,
+	.completes = gpusvm_zdd_copy_completes,
 };
 
 const struct dev_pagemap_ops *drm_gpusvm_pagemap_ops_get(void)

@@ -75,7 +75,8 @@ static int copy(struct drm_gpusvm_zdd *zdd)
 	err = gpusvm_zdd_dma_map(zdd, DMA_TO_DEVICE);
 	if (err)
 		return err;
-	err = zdd->ops->copy_to_devmem(m->pages, zdd->addr, m->npages);
+	err = gpusvm_zdd_start_copy(zdd, true);
+	err = gpusvm_migration_wait_copied(m, err);
 	gpusvm_zdd_dma_unmap(zdd, DMA_TO_DEVICE);
 	return err;
 }

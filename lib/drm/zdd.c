@@ -151,6 +151,35 @@ int gpusvm_zdd_dma_map(struct drm_gpusvm_zdd *zdd, enum dma_data_direction dir)
 	return err ? -EFAULT : 0;
 }
 
+int gpusvm_zdd_start_copy(struct drm_gpusvm_zdd *zdd, bool to_device)
+{
+	const struct drm_gpusvm_devmem_ops *ops = zdd->ops;
+	struct migration *m = &zdd->migration;
+	int err;
+
+	zdd->in_copy = true;
+	if (to_device)
+		err = ops->copy_to_devmem(m->pages, zdd->addr, m->npages);
+	else
+		err = ops->copy_to_ram(m->pages, zdd->addr, m->npages);
+	zdd->in_copy = false;
+	return err;
+}
+
+/*
+ * On the thread that is in the callback, for the allocation that it is in the
+ * callback for: another one may read pages of it for a child.
+ */
+int gpusvm_zdd_copy_completes(void *zone_device_data,
+			      struct gpusvm_fence *fence)
+{
+	struct drm_gpusvm_zdd *zdd = zone_device_data;
+
+	if (READ_ONCE(zdd->holder) != gpusvm_sys_gettid() || !zdd->in_copy)
+		return -EOPNOTSUPP;
+	return gpusvm_migration_set_fence(&zdd->migration, fence);
+}
+
 static long copy_home(struct drm_gpusvm_zdd *zdd,
 		      const struct mmu_notifier_range *range)
 {
@@ -163,7 +192,8 @@ static long copy_home(struct drm_gpusvm_zdd *zdd,
 		return n;
 	err = gpusvm_zdd_dma_map(zdd, DMA_FROM_DEVICE);
 	if (!err) {
-		err = zdd->ops->copy_to_ram(m->pages, zdd->addr, m->npages);
+		err = gpusvm_zdd_start_copy(zdd, false);
+		err = gpusvm_migration_wait_copied(m, err);
 		gpusvm_zdd_dma_unmap(zdd, DMA_FROM_DEVICE);
 	}
 	if (err) {

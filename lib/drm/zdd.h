@@ -11,6 +11,7 @@
 
 #include <drm/drm_gpusvm.h>
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "migration.h"
 #include "page.h"
@@ -25,6 +26,7 @@
  * @dpagemap: How the device pages are mapped
  * @lock: Held during a migration; tried, not waited for, by CPU faults
  * @holder: The thread that has it; atomic
+ * @in_copy: The holder is in the driver's callback that copies
  * @migration: How its pages move
  * @pfn: The driver's page frame numbers; before the first copy
  * @addr: For each page, its address in system memory as the device sees it
@@ -38,6 +40,7 @@ struct drm_gpusvm_zdd {
 	struct drm_pagemap *dpagemap;
 	pthread_mutex_t lock;
 	pid_t holder;
+	bool in_copy;
 	struct migration migration;
 	union {
 		unsigned long *pfn;
@@ -69,6 +72,15 @@ long gpusvm_zdd_bring_home(struct drm_gpusvm_zdd *zdd,
 enum vm_fault_result gpusvm_zdd_migrate_to_ram(struct vm_fault *vmf);
 int gpusvm_zdd_read_pages(struct drm_gpusvm_zdd *zdd, struct page **pages,
 			  dma_addr_t *addr, unsigned long npages);
+
+int gpusvm_zdd_copy_completes(void *zone_device_data,
+			      struct gpusvm_fence *fence);
+
+/*
+ * Have the driver copy, by one of its callbacks, what is mapped for the device;
+ * what completes it later is in the migration's @fence.
+ */
+int gpusvm_zdd_start_copy(struct drm_gpusvm_zdd *zdd, bool to_device);
 
 /*
  * Map the migration's system pages for the device: fill @addr.  -EFAULT, with

@@ -108,6 +108,7 @@ int gpusvm_cpu_fault_look_up(struct mm_struct *mm, struct job *job)
 {
 	const struct source_event *fault = &job->fault;
 	struct page *page;
+	enum fault_wait why = WAIT_MIGRATION;
 	bool moving = false;
 	pid_t mover = 0;
 	int result = 0;
@@ -135,13 +136,15 @@ int gpusvm_cpu_fault_look_up(struct mm_struct *mm, struct job *job)
 		/* Who migrates it wakes the thread afterwards. */
 		__atomic_store_n(&page->migration->met, true, __ATOMIC_SEQ_CST);
 		moving = true;
+		if (page->migration->fence)
+			why = WAIT_COPY;
 		if (page->migration->to_device)
 			mover = page->migration->tid;
 	}
 	pthread_mutex_unlock(&mm->pt_lock);
 	gpusvm_up_read(&mm->event_lock);
-	if (moving && !gpusvm_watchdog_waits(mm, fault->tid, fault->start,
-					     WAIT_MIGRATION, mover))
+	if (moving &&
+	    !gpusvm_watchdog_waits(mm, fault->tid, fault->start, why, mover))
 		gpusvm_sys_send_sigbus(fault->tid, fault->start);
 	return result;
 }

@@ -26,6 +26,7 @@
 
 #include "staging.h"
 
+struct gpusvm_fence;
 struct page;
 
 /**
@@ -46,6 +47,8 @@ struct page;
  *	program's
  * @start: Where the pages were taken from
  * @tid: Who takes them
+ * @fence: What the copy under way completes by, or NULL; written by the thread
+ *	that runs the migration, under pt_lock
  * @copying: They are being copied from where they are; under pt_lock
  * @disturbed: A page was not there any more; under pt_lock
  * @met: A CPU fault met the migration, or the lock, and waits; atomic
@@ -67,6 +70,7 @@ struct migration {
 	bool own_told;
 	unsigned long start;
 	pid_t tid;
+	struct gpusvm_fence *fence;
 	bool copying;
 	bool disturbed;
 	bool met;
@@ -91,6 +95,18 @@ void gpusvm_migration_fini(struct migration *m);
  * the mapping changed; -ENOMEM.
  */
 int gpusvm_migrate_out_begin(struct migration *m, unsigned long start);
+
+/*
+ * The copy of @m completes by @fence: until then nothing is to be ended.
+ * -EBUSY if it does by another one.
+ */
+int gpusvm_migration_set_fence(struct migration *m, struct gpusvm_fence *fence);
+
+/*
+ * The callback that copies has returned @err: wait for its fence, if it gave
+ * one.  Returns how the copy ended.
+ */
+int gpusvm_migration_wait_copied(struct migration *m, int err);
 
 /* On failure _abort() is still to be called. */
 int gpusvm_migrate_out_commit(struct migration *m);

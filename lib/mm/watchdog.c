@@ -40,6 +40,8 @@ static const char *reason(enum fault_wait why)
 	switch (why) {
 	case WAIT_MIGRATION:
 		return "its allocation is being migrated";
+	case WAIT_COPY:
+		return "the fence of its copy is not signalled";
 	case WAIT_PAGE:
 		return "the driver holds the page";
 	default:

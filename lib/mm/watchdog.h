@@ -50,11 +50,13 @@ struct watchdog {
 /**
  * enum fault_wait - What a fault waits for
  * @WAIT_MIGRATION: The end of a migration
+ * @WAIT_COPY: The same, whose copy completes by a fence
  * @WAIT_PAGE: Somebody holds the page
  * @WAIT_TIMESLICE: The end of a timeslice
  */
 enum fault_wait {
 	WAIT_MIGRATION,
+	WAIT_COPY,
 	WAIT_PAGE,
 	WAIT_TIMESLICE,
 };

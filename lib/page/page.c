@@ -2,6 +2,9 @@
 /* Device pages: references, numbers and addresses. */
 #include "page.h"
 
+#include <errno.h>
+#include <gpusvm/fence.h>
+
 #include "compiler.h"
 #include "page_size.h"
 
@@ -51,4 +54,28 @@ void *gpusvm_page_address(const struct page *page)
 struct dev_pagemap *gpusvm_page_pagemap(const struct page *page)
 {
 	return page->pgmap;
+}
+
+/*
+ * By the pages' allocation: @migration of a page that does not move may be
+ * anything.
+ */
+int gpusvm_copy_completes(struct page **pages, unsigned long npages,
+			  struct gpusvm_fence *fence)
+{
+	const struct dev_pagemap_ops *ops;
+	unsigned long i;
+
+	if (!fence || !pages)
+		return -EINVAL;
+	for (i = 0; i < npages; i++) {
+		if (!pages[i])
+			continue;
+		ops = pages[i]->pgmap->ops;
+		return ops->completes
+			       ? ops->completes(pages[i]->zone_device_data,
+						fence)
+			       : -EOPNOTSUPP;
+	}
+	return -EINVAL;
 }

@@ -14,6 +14,7 @@
 #include <gpusvm/pagemap.h>
 #include <sys/types.h>
 
+struct gpusvm_fence;
 struct migration;
 
 /**
@@ -85,6 +86,7 @@ struct vm_fault {
  *	still wait: the caller has to wake them all, then or at retry_ns
  * @read_pages: Copy pages of one allocation to the given addresses and leave
  *	them where they are (for a forked child); 0 or -errno
+ * @completes: gpusvm_copy_completes(), for pages of an allocation
  */
 struct dev_pagemap_ops {
 	void (*get)(void *zone_device_data, unsigned long n);
@@ -92,6 +94,7 @@ struct dev_pagemap_ops {
 	enum vm_fault_result (*migrate_to_ram)(struct vm_fault *vmf);
 	int (*read_pages)(void *zone_device_data, struct page **pages,
 			  dma_addr_t *addr, unsigned long npages);
+	int (*completes)(void *zone_device_data, struct gpusvm_fence *fence);
 };
 
 /*
