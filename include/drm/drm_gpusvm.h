@@ -524,13 +524,15 @@ drm_gpusvm_migrate_to_devmem(struct drm_gpusvm *gpusvm,
  * drm_gpusvm_evict_to_ram() - Bring an allocation home
  * @devmem_allocation: The allocation; the caller must keep it alive
  *
- * Needs neither lock nor range, ignores timeslices, tries three times.
+ * Needs neither lock nor range, ignores timeslices, tries three times.  If it is
+ * migrating just now, that is waited for, up to a second.
  *
  * Context: May sleep.  The address space lock may be held, the notifier lock
  * not; not from a callback.
- * Return: 0 when no page belongs to it any more; -EBUSY pages are held, or it
- * never was on the device; -EFAULT the address space is closed; -EINVAL a page
- * frame number is not device memory; -ENOMEM; else what a callback returned.
+ * Return: 0 when no page belongs to it any more; -EBUSY pages are held or still
+ * migrating, or it never was on the device; -EFAULT the address space is
+ * closed; -EINVAL a page frame number is not device memory; -ENOMEM; else what a
+ * callback returned.
  */
 GPUSVM_API int
 drm_gpusvm_evict_to_ram(struct drm_gpusvm_devmem *devmem_allocation);

@@ -6,6 +6,7 @@
 #ifndef GPUSVM_FENCE_H
 #define GPUSVM_FENCE_H
 
+#include <drm/drm_gpusvm.h>
 #include <gpusvm/kernel.h>
 
 #include <gpusvm/names_begin.h>
@@ -119,6 +120,40 @@ GPUSVM_API int gpusvm_fence_wait(struct gpusvm_fence *fence);
 GPUSVM_API int
 gpusvm_copy_completes(struct page **pages, unsigned long npages,
 		      struct gpusvm_fence *fence) GPUSVM_MUST_CHECK;
+
+/**
+ * gpusvm_migrate_to_devmem_start() - Start to move a range to device memory
+ * @gpusvm: The GPU SVM
+ * @range: The range, inserted with devmem_possible
+ * @devmem_allocation: Where to, initialised and as large as the range
+ * @ctx: Uses timeslice_ms, which counts from the end of the copy
+ * @done: Signalled when the migration has ended; not the fence of its copy
+ *
+ * As drm_gpusvm_migrate_to_devmem(), but if copy_to_devmem gives a fence
+ * (gpusvm_copy_completes()) that has not been signalled when it returns, the
+ * migration goes on after this call, and a thread of the library ends it when
+ * the fence is signalled.  Until then it is as one that is under way on another
+ * thread: a CPU that touches the range waits, what happens to the mapping
+ * happens to what is moving, and get_pages waits, up to a second.  Neither lock
+ * is needed any more.  Any number may be under way.
+ *
+ * After a return of 0 the allocation is the library's until @done is signalled.
+ * If that is with 0 it is as after drm_gpusvm_migrate_to_devmem(); if with an
+ * error, the memory is as before and the allocation the caller's again.  @range
+ * may have been removed by then.  After an error @done is not signalled.
+ *
+ * The first call starts the thread, for which it uses malloc().
+ *
+ * Context: As drm_gpusvm_migrate_to_devmem().
+ * Return: 0; -EINVAL without @done; -EAGAIN if there is no thread to be had; and
+ * as drm_gpusvm_migrate_to_devmem(), for all that is known by then.
+ */
+GPUSVM_API int
+gpusvm_migrate_to_devmem_start(struct drm_gpusvm *gpusvm,
+			       struct drm_gpusvm_range *range,
+			       struct drm_gpusvm_devmem *devmem_allocation,
+			       const struct drm_gpusvm_ctx *ctx,
+			       struct gpusvm_fence *done) GPUSVM_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -64,6 +64,7 @@ int drm_gpusvm_range_evict(struct drm_gpusvm *gpusvm,
  * @mm: The address space
  * @devmem: The allocation
  * @npages: Its pages
+ * @deadline_ns: When a migration that goes on is not waited for any more
  * @pfn: Their numbers
  * @pages: Their pages
  */
@@ -71,6 +72,7 @@ struct eviction {
 	struct mm_struct *mm;
 	struct drm_gpusvm_devmem *devmem;
 	unsigned long npages;
+	unsigned long deadline_ns;
 	unsigned long *pfn;
 	struct page **pages;
 };
@@ -121,14 +123,15 @@ static long bring_home(struct eviction *evict)
 		.event = MMU_NOTIFY_CLEAR,
 	};
 	struct drm_gpusvm_zdd *zdd;
-	long n;
+	long n = -EBUSY;
 
 	zdd = find_zdd(evict, &range);
 	if (!zdd)
 		return 0;
-	gpusvm_zdd_lock(zdd);
-	n = gpusvm_zdd_bring_home(zdd, &range);
-	gpusvm_zdd_unlock(zdd);
+	if (gpusvm_zdd_lock(zdd, evict->deadline_ns)) {
+		n = gpusvm_zdd_bring_home(zdd, &range);
+		gpusvm_zdd_unlock(zdd);
+	}
 	gpusvm_zdd_put(zdd, 1);
 	return n;
 }
@@ -191,6 +194,7 @@ int drm_gpusvm_evict_to_ram(struct drm_gpusvm_devmem *devmem_allocation)
 		.mm = devmem_allocation->mm,
 		.devmem = devmem_allocation,
 		.npages = devmem_allocation->size >> PAGE_SHIFT,
+		.deadline_ns = gpusvm_sys_now_ns() + EVICT_TIMEOUT_NS,
 	};
 	int err = -ENOMEM;
 

@@ -17,6 +17,8 @@
 #include "sys.h"
 #include "vma.h"
 
+#define NSEC_PER_SEC 1000000000ul
+
 _Static_assert(sizeof(dma_addr_t) >= sizeof(unsigned long), "pfns fit in addr");
 
 struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
@@ -38,7 +40,6 @@ struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
 		gpusvm_free(zdd);
 		return NULL;
 	}
-	pthread_mutex_init(&zdd->lock, NULL);
 	return zdd;
 }
 
@@ -54,7 +55,6 @@ static void zdd_destroy(struct drm_gpusvm_zdd *zdd)
 
 	gpusvm_migration_fini(&zdd->migration);
 	gpusvm_free(zdd->addr);
-	pthread_mutex_destroy(&zdd->lock);
 	gpusvm_free(zdd);
 	if (!devmem)
 		return;
@@ -69,16 +69,40 @@ void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd, unsigned long n)
 		zdd_destroy(zdd);
 }
 
-void gpusvm_zdd_lock(struct drm_gpusvm_zdd *zdd)
-{
-	pthread_mutex_lock(&zdd->lock);
-	WRITE_ONCE(zdd->holder, gpusvm_sys_gettid());
-}
+/* What lock holds: whoever waits says so, and only then must be woken. */
+enum {
+	FREE,
+	LOCKED,
+	WAITED_FOR,
+};
 
 static bool trylock(struct drm_gpusvm_zdd *zdd)
 {
-	if (pthread_mutex_trylock(&zdd->lock))
+	unsigned int free = FREE;
+
+	if (!__atomic_compare_exchange_n(&zdd->lock, &free, LOCKED, false,
+					 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		return false;
+	WRITE_ONCE(zdd->holder, gpusvm_sys_gettid());
+	return true;
+}
+
+bool gpusvm_zdd_lock(struct drm_gpusvm_zdd *zdd, unsigned long deadline_ns)
+{
+	struct timespec left;
+	unsigned long now_ns;
+
+	if (trylock(zdd))
+		return true;
+	while (__atomic_exchange_n(&zdd->lock, WAITED_FOR, __ATOMIC_SEQ_CST) !=
+	       FREE) {
+		now_ns = gpusvm_sys_now_ns();
+		if (now_ns >= deadline_ns)
+			return false;
+		left.tv_sec = (time_t)((deadline_ns - now_ns) / NSEC_PER_SEC);
+		left.tv_nsec = (long)((deadline_ns - now_ns) % NSEC_PER_SEC);
+		gpusvm_sys_futex_wait(&zdd->lock, WAITED_FOR, &left);
+	}
 	WRITE_ONCE(zdd->holder, gpusvm_sys_gettid());
 	return true;
 }
@@ -98,7 +122,9 @@ static bool trylock_or_meet(struct drm_gpusvm_zdd *zdd)
 static void unlock(struct drm_gpusvm_zdd *zdd)
 {
 	WRITE_ONCE(zdd->holder, 0);
-	pthread_mutex_unlock(&zdd->lock);
+	if (__atomic_exchange_n(&zdd->lock, FREE, __ATOMIC_SEQ_CST) ==
+	    WAITED_FOR)
+		gpusvm_sys_futex_wake(&zdd->lock, 1);
 }
 
 void gpusvm_zdd_unlock(struct drm_gpusvm_zdd *zdd)

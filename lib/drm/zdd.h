@@ -10,7 +10,6 @@
 #define GPUSVM_DRM_ZDD_H
 
 #include <drm/drm_gpusvm.h>
-#include <pthread.h>
 #include <stdbool.h>
 
 #include "migration.h"
@@ -24,10 +23,14 @@
  * @dev: Device that copies
  * @owner: Owner of the device pages
  * @dpagemap: How the device pages are mapped
- * @lock: Held during a migration; tried, not waited for, by CPU faults
- * @holder: The thread that has it; atomic
+ * @lock: Held during a migration; tried, not waited for, by CPU faults.  A
+ *	futex and no mutex: another thread may end what one has started
+ * @holder: The thread that has it, 0 if that is over; atomic
  * @in_copy: The holder is in the driver's callback that copies
  * @migration: How its pages move
+ * @target: The allocation that they are migrating to
+ * @timeslice_ms: How long they stay there
+ * @done: What to signal when a migration that goes on after the call has ended
  * @pfn: The driver's page frame numbers; before the first copy
  * @addr: For each page, its address in system memory as the device sees it
  */
@@ -38,10 +41,13 @@ struct drm_gpusvm_zdd {
 	struct device *dev;
 	void *owner;
 	struct drm_pagemap *dpagemap;
-	pthread_mutex_t lock;
+	unsigned int lock;
 	pid_t holder;
 	bool in_copy;
 	struct migration migration;
+	struct drm_gpusvm_devmem *target;
+	unsigned long timeslice_ms;
+	struct gpusvm_fence *done;
 	union {
 		unsigned long *pfn;
 		dma_addr_t *addr;
@@ -56,7 +62,8 @@ struct drm_gpusvm_zdd *gpusvm_zdd_create(struct mm_struct *mm,
 void gpusvm_zdd_get(struct drm_gpusvm_zdd *zdd, unsigned long n);
 void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd, unsigned long n);
 
-void gpusvm_zdd_lock(struct drm_gpusvm_zdd *zdd);
+/* False if it is not to be had before @deadline_ns. */
+bool gpusvm_zdd_lock(struct drm_gpusvm_zdd *zdd, unsigned long deadline_ns);
 
 /* Release the lock, and let those go on who met it. */
 void gpusvm_zdd_unlock(struct drm_gpusvm_zdd *zdd);

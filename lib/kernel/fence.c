@@ -30,6 +30,7 @@ enum {
  * @err: The result, once it is DONE
  * @refs: All references; atomic
  * @owners: Those of who may signal it; atomic
+ * @callbacks: What to call then, or &no_more once it was done; atomic
  */
 struct gpusvm_fence {
 	unsigned int state;
@@ -37,7 +38,10 @@ struct gpusvm_fence {
 	int err;
 	unsigned int refs;
 	unsigned int owners;
+	struct fence_callback *callbacks;
 };
+
+static struct fence_callback no_more;
 
 int gpusvm_fence_create(struct gpusvm_fence **fence)
 {
@@ -94,13 +98,37 @@ void gpusvm_fence_put(struct gpusvm_fence *fence)
 
 int gpusvm_fence_signal(struct gpusvm_fence *fence, int err)
 {
+	struct fence_callback *callback, *next;
+
 	if (__atomic_exchange_n(&fence->claimed, 1, __ATOMIC_RELAXED))
 		return -EALREADY;
 	fence->err = err;
 	if (__atomic_exchange_n(&fence->state, DONE, __ATOMIC_ACQ_REL) ==
 	    WAITED_FOR)
 		gpusvm_sys_futex_wake(&fence->state, INT_MAX);
+	for (callback = __atomic_exchange_n(&fence->callbacks, &no_more,
+					    __ATOMIC_ACQ_REL);
+	     callback; callback = next) {
+		next = callback->next;
+		callback->func(callback);
+	}
 	return 0;
+}
+
+bool gpusvm_fence_call(struct gpusvm_fence *fence,
+		       struct fence_callback *callback)
+{
+	struct fence_callback *first =
+		__atomic_load_n(&fence->callbacks, __ATOMIC_ACQUIRE);
+
+	do {
+		if (first == &no_more)
+			return false;
+		callback->next = first;
+	} while (!__atomic_compare_exchange_n(&fence->callbacks, &first,
+					      callback, true, __ATOMIC_RELEASE,
+					      __ATOMIC_ACQUIRE));
+	return true;
 }
 
 bool gpusvm_fence_done(const struct gpusvm_fence *fence, int *err)

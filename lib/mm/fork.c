@@ -40,6 +40,8 @@ static void before_fork(void)
 	if (!mm)
 		return;
 	gpusvm_down_write(&mm->mmap_lock);
+	/* For as long as it takes: fork() cannot fail, and must not lose data. */
+	gpusvm_under_way_wait(mm, ~0ul);
 	describe_fork(mm, &range);
 	gpusvm_notify_start(&range);
 	if (gpusvm_mm_bring_all_home(mm) &&

@@ -25,6 +25,7 @@
 #include <gpusvm/gpusvm.h>
 
 #include "staging.h"
+#include "under_way.h"
 
 struct gpusvm_fence;
 struct page;
@@ -46,9 +47,10 @@ struct page;
  * @own_told: Every removal by that was told of, so the others noted are the
  *	program's
  * @start: Where the pages were taken from
- * @tid: Who takes them
+ * @tid: Who takes them; 0 when that is over: under pt_lock
  * @fence: What the copy under way completes by, or NULL; written by the thread
  *	that runs the migration, under pt_lock
+ * @under_way: While it goes on after the call that started it
  * @copying: They are being copied from where they are; under pt_lock
  * @disturbed: A page was not there any more; under pt_lock
  * @met: A CPU fault met the migration, or the lock, and waits; atomic
@@ -71,6 +73,7 @@ struct migration {
 	unsigned long start;
 	pid_t tid;
 	struct gpusvm_fence *fence;
+	struct under_way under_way;
 	bool copying;
 	bool disturbed;
 	bool met;

@@ -86,6 +86,7 @@ static struct mm_struct *mm_alloc(const struct gpusvm_mm_opts *opts)
 						  : STAGING_DEFAULT);
 	gpusvm_watchdog_init(&mm->watchdog, watchdog_ns(opts));
 	init_locks(mm);
+	gpusvm_under_way_init(mm);
 	mm->technique = opts->technique;
 	mm->cpu_fault_bytes = opts->cpu_fault_bytes;
 	return mm;
@@ -199,6 +200,8 @@ err_vma:
 
 static void mm_stop(struct mm_struct *mm)
 {
+	/* First: the end of a thread may take a reader of events. */
+	gpusvm_under_way_stop(mm);
 	gpusvm_handler_stop(mm);
 	mm->source->ops->close(mm->source);
 	gpusvm_traps_release(&mm->traps);
@@ -349,6 +352,13 @@ static int close_last(struct mm_struct *mm)
 	int err;
 
 	gpusvm_down_write(&mm->mmap_lock);
+	err = gpusvm_under_way_wait(mm, gpusvm_sys_now_ns() + PATIENCE_NS);
+	if (err) {
+		gpusvm_up_write(&mm->mmap_lock);
+		log_error("mm_close: a migration to a device does not end, the "
+			  "address space stays open");
+		return err;
+	}
 	notify_all(mm, MMU_NOTIFY_RELEASE);
 	notify_all(mm, MMU_NOTIFY_UNMAP);
 	err = gpusvm_mm_bring_all_home(mm);
@@ -433,6 +443,7 @@ void gpusvm_mm_current_forget(void)
 	current_mm = NULL;
 	WRITE_ONCE(mm->users, 0);
 	init_locks(mm);
+	gpusvm_under_way_init(mm);
 	gpusvm_notifiers_reset(&mm->notifiers);
 	gpusvm_sys_close(mm->handler->wake_fd);
 	gpusvm_sys_close(mm->handler->spare_fd);

@@ -25,6 +25,7 @@
 #include "removal.h"
 #include "staging.h"
 #include "trap.h"
+#include "under_way.h"
 #include "watchdog.h"
 
 struct change;
@@ -46,7 +47,8 @@ struct source;
  * @event_lock: See above
  * @pt_lock: Protects @pt, and vaddr and migration of its pages
  * @pt: Which device page stands where
- * @migrated: Signalled under @pt_lock when a migration to the device ends
+ * @migrated: Signalled under @pt_lock when a migration to the device ends, or
+ *	leaves @under_way
  * @drop_lock: Held by the one thread that drops CPU copies of pages
  * @drop: What it is doing; under @event_lock for writing
  * @changes: Those that were announced and go on; under @pt_lock
@@ -64,6 +66,7 @@ struct source;
  * @staging: System memory on its way
  * @traps: What of the memory is trapped
  * @handler: The threads that serve
+ * @under_way: Migrations that go on after the call that started them
  * @cpu_fault_bytes: How much comes home with a page, at most; 0 for all
  * @watchdog: Faults that are not served
  * @stats: Counters; atomic
@@ -96,6 +99,7 @@ struct mm_struct {
 	struct staging staging;
 	struct traps traps;
 	struct handler *handler;
+	struct under_way_list under_way;
 	unsigned long cpu_fault_bytes;
 	struct watchdog watchdog;
 	struct gpusvm_stats stats;

@@ -9,10 +9,13 @@
  * pattern, by its tag, or zeros.
  *
  * GPUSVM_STRESS_SECONDS: how long (5).
+ * GPUSVM_TEST_LATER: if set, migrations go on after the call that started them,
+ * many at a time (later.h).
  * GPUSVM_TEST_HOOKS: if set, changes are announced (gpusvm/hooks.h); they always
  * are where nothing else tells of them.
  */
 #include "fake_driver.h"
+#include "later.h"
 
 #include <errno.h>
 #include <gpusvm/hooks.h>
@@ -127,8 +130,10 @@ struct stress {
 	unsigned long migrations;
 };
 
-static bool is_over(struct stress *s)
+static bool is_over(void *arg)
 {
+	struct stress *s = arg;
+
 	return test_now_ms() >= s->end ||
 	       __atomic_load_n(&s->wrong, __ATOMIC_RELAXED) > 20;
 }
@@ -551,6 +556,17 @@ static void migrate_all_the_time(struct stress *s)
 	}
 }
 
+static void start_all_the_time(struct stress *s)
+{
+	struct later_result result = { .wrong = 0 };
+
+	later_run(s->d, s->mem, ARENAS * ARENA_SIZE, is_over, s, &result);
+	s->migrations = result.migrations;
+	__atomic_fetch_add(&s->wrong, result.wrong, __ATOMIC_RELAXED);
+	print_message("%lu undone, at most %u under way\n", result.undone,
+		      result.most_under_way);
+}
+
 /* ---- The test ---- */
 
 static void make_arena(struct stress *s, unsigned int i)
@@ -600,6 +616,7 @@ static void stress_changes(void **state)
 	};
 	struct stress *s = gpusvm_alloc(sizeof(*s));
 	pthread_t thread[ARENAS], touching;
+	bool later = getenv("GPUSVM_TEST_LATER") != NULL;
 	struct test_area *area;
 	unsigned int i;
 
@@ -612,6 +629,8 @@ static void stress_changes(void **state)
 	s->mem = test_area_anon(area, 0, ARENAS * ARENA_SIZE);
 	for (i = 0; i < ARENAS; i++)
 		make_arena(s, i);
+	if (later)
+		later_start_engine();
 	s->d = fake_driver_create(&config);
 	/* An error is easier to read than a signal. */
 	s->d->careful = true;
@@ -620,7 +639,10 @@ static void stress_changes(void **state)
 	for (i = 0; i < ARENAS; i++)
 		test_thread_start(&thread[i], changer, &s->arena[i]);
 	test_thread_start(&touching, toucher, s);
-	migrate_all_the_time(s);
+	if (later)
+		start_all_the_time(s);
+	else
+		migrate_all_the_time(s);
 	for (i = 0; i < ARENAS; i++)
 		test_thread_join(thread[i]);
 	test_thread_join(touching);

@@ -160,3 +160,34 @@ void fake_later_complete_all(void)
 	while (fake_later_complete(0, 0))
 		;
 }
+
+int fake_later_start(struct fake_driver *d, struct drm_gpusvm_range *range,
+		     struct fake_alloc *alloc, struct gpusvm_fence **done)
+{
+	const struct drm_gpusvm_ctx ctx = { .timeslice_ms = d->timeslice_ms };
+	int err = gpusvm_fence_create(done);
+
+	if (err)
+		return err;
+	fake_driver_lock(d);
+	gpusvm_mm_read_lock(test_mm);
+	/* It may be released before the call returns. */
+	alloc->state = FAKE_ALLOC_GIVEN;
+	err = gpusvm_migrate_to_devmem_start(&d->gpusvm, range, &alloc->base,
+					     &ctx, *done);
+	if (err)
+		alloc->state = FAKE_ALLOC_OWNED;
+	gpusvm_mm_read_unlock(test_mm);
+	fake_driver_unlock(d);
+	return err;
+}
+
+int fake_later_wait(struct fake_alloc *alloc, struct gpusvm_fence *done)
+{
+	int err = gpusvm_fence_wait(done);
+
+	gpusvm_fence_put(done);
+	if (err)
+		alloc->state = FAKE_ALLOC_OWNED;
+	return err;
+}

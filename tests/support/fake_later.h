@@ -36,4 +36,17 @@ bool fake_later_complete(unsigned int i, int err);
 /* All there are. */
 void fake_later_complete_all(void);
 
+/*
+ * gpusvm_migrate_to_devmem_start() as documented, into an allocation of the
+ * caller, which it keeps on failure.  @done is filled with a fence of the
+ * caller's, also after a failure.
+ */
+int fake_later_start(struct fake_driver *d, struct drm_gpusvm_range *range,
+		     struct fake_alloc *alloc, struct gpusvm_fence **done);
+/*
+ * Wait for it, and put it: how the migration ended.  The allocation is the
+ * caller's again if that is an error.
+ */
+int fake_later_wait(struct fake_alloc *alloc, struct gpusvm_fence *done);
+
 #endif /* TESTS_FAKE_LATER_H */

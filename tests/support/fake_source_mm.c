@@ -46,6 +46,7 @@ static void init_mm(struct mm_struct *mm, struct source *source,
 	pthread_condattr_destroy(&attr);
 	gpusvm_notifiers_init(&mm->notifiers);
 	gpusvm_traps_init(&mm->traps);
+	gpusvm_under_way_init(mm);
 	gpusvm_staging_init(&mm->staging, 64ul << 20);
 	mm->source = source;
 	mm->technique = technique;

@@ -139,7 +139,8 @@ static void wait_and_read(void *arg)
 
 	if (message->with_time)
 		gpusvm_fence_wait_until(message->fence, ~0ul);
-	message->err = gpusvm_fence_wait(message->fence);
+	__atomic_fetch_add(&message->err, gpusvm_fence_wait(message->fence),
+			   __ATOMIC_RELAXED);
 	__atomic_fetch_add(&message->read, message->value, __ATOMIC_RELAXED);
 }
 
@@ -160,7 +161,7 @@ static void check_all_waiters(bool with_time)
 	for (i = 0; i < NWAITERS; i++)
 		unit_thread_join(&threads[i]);
 	assert_int_equal(message.read, NWAITERS * 42);
-	assert_int_equal(message.err, -EIO);
+	assert_int_equal(message.err, NWAITERS * -EIO);
 	gpusvm_fence_put(message.fence);
 }
 
@@ -285,6 +286,78 @@ static void result_outlives_who_signalled(void **state)
 	gpusvm_fence_release(fence);
 }
 
+/* ---- What is called ---- */
+
+struct called {
+	struct fence_callback callback;
+	struct gpusvm_fence *fence;
+	unsigned int calls;
+	bool was_done;
+};
+
+/* It may go away in the call. */
+static void note_call(struct fence_callback *callback)
+{
+	struct called *called =
+		gpusvm_container_of(callback, struct called, callback);
+
+	called->calls++;
+	called->was_done = gpusvm_fence_done(called->fence, NULL);
+	callback->next = (void *)1;
+}
+
+static void signal_calls_all_once(void **state)
+{
+	struct gpusvm_fence *fence = create();
+	struct called called[3];
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		called[i] = (struct called){ .callback.func = note_call,
+					     .fence = fence };
+		if (i < 2)
+			assert_true(
+				gpusvm_fence_call(fence, &called[i].callback));
+	}
+	gpusvm_fence_signal(fence, 0);
+	gpusvm_fence_signal(fence, 0);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(called[i].calls, 1);
+		assert_true(called[i].was_done);
+	}
+	/* Too late: that is the caller's business. */
+	assert_false(gpusvm_fence_call(fence, &called[2].callback));
+	assert_int_equal(called[2].calls, 0);
+	gpusvm_fence_put(fence);
+}
+
+static void signal_it(void *fence)
+{
+	gpusvm_fence_signal(fence, 0);
+}
+
+/* Either it is called, or the caller is told. */
+static void call_is_never_lost(void **state)
+{
+	unsigned int i, told, late = 0;
+	struct unit_thread thread;
+	struct called called;
+
+	(void)state;
+	for (i = 0; i < ROUNDS / 10; i++) {
+		called = (struct called){ .callback.func = note_call,
+					  .fence = create() };
+		unit_thread_start(&thread, signal_it, called.fence);
+		told = !gpusvm_fence_call(called.fence, &called.callback);
+		unit_thread_join(&thread);
+		assert_int_equal(called.calls + told, 1);
+		late += told;
+		gpusvm_fence_put(called.fence);
+	}
+	printf("%u of %u were late\n", late, i);
+}
+
 /* ---- Signal handlers ---- */
 
 static struct gpusvm_fence *for_handler;
@@ -330,6 +403,8 @@ int main(void)
 		fence_test(unused_fence_is_just_freed),
 		fence_test(fence_that_nobody_can_signal_is_an_error),
 		fence_test(result_outlives_who_signalled),
+		fence_test(signal_calls_all_once),
+		fence_test(call_is_never_lost),
 		fence_test(signal_handler_may_signal),
 	};
 

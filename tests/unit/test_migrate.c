@@ -6,6 +6,8 @@
  */
 #include "unit_svm_alloc.h"
 
+#include "fence.h"
+
 /* As if it had never been tried, and the next attempt works. */
 static void assert_undone(struct drm_gpusvm_range *range, size_t blocks)
 {
@@ -228,6 +230,138 @@ static void migrate_twice_returns_efault(void **state)
 	assert_true(fake_matches((void *)vram.range.start, N, 1));
 }
 
+/* ---- Beyond the call ---- */
+
+static struct gpusvm_fence *copied;
+
+static int copy_later(struct page **pages, dma_addr_t *dma_addr,
+		      unsigned long npages)
+{
+	int err = copy_to_devmem(pages, dma_addr, npages);
+
+	return err ? err : gpusvm_copy_completes(pages, npages, copied);
+}
+
+static int start(struct drm_gpusvm_range *range, struct gpusvm_fence *done)
+{
+	const struct drm_gpusvm_ctx ctx = { .timeslice_ms = 0 };
+	int err;
+
+	gpusvm_mm_read_lock(mm);
+	err = gpusvm_migrate_to_devmem_start(svm, range, &alloc.devmem, &ctx,
+					     done);
+	gpusvm_mm_read_unlock(mm);
+	return err;
+}
+
+static void make_fences(struct gpusvm_fence **done)
+{
+	assert_int_equal(gpusvm_fence_create(&copied), 0);
+	assert_int_equal(gpusvm_fence_create(done), 0);
+}
+
+static void put_fences(struct gpusvm_fence *done)
+{
+	gpusvm_fence_put(copied);
+	gpusvm_fence_put(done);
+}
+
+static void start_holds_nothing_but_the_pages(void **state)
+{
+	struct drm_gpusvm_devmem_ops ops = devmem_ops;
+	struct drm_gpusvm_range *range = filled_range();
+	struct gpusvm_fence *done;
+	struct drm_gpusvm_zdd *zdd;
+
+	(void)state;
+	make_fences(&done);
+	ops.copy_to_devmem = copy_later;
+	alloc.devmem.ops = &ops;
+	assert_int_equal(start(range, done), 0);
+	assert_false(gpusvm_fence_done(done, NULL));
+	assert_int_equal(mm->pt.npages, N);
+	assert_int_equal(mm->notifiers.active, 0);
+	assert_int_equal(unmaps, 0);
+	zdd = vram.pages[0].zone_device_data;
+	assert_int_equal(zdd->holder, 0);
+	assert_null(zdd->devmem);
+	assert_false(gpusvm_zdd_lock(zdd, 0));
+	gpusvm_fence_signal(copied, 0);
+	assert_int_equal(gpusvm_fence_wait(done), 0);
+	assert_int_equal(unmaps, N);
+	assert_ptr_equal(zdd->devmem, &alloc.devmem);
+	assert_true(fake_matches((void *)vram.range.start, N, 1));
+	put_fences(done);
+	assert_int_equal(drm_gpusvm_evict_to_ram(&alloc.devmem), 0);
+	assert_true(fake_matches(window(0), N, 1));
+}
+
+static void start_that_fails_later_is_undone(void **state)
+{
+	struct drm_gpusvm_devmem_ops ops = devmem_ops;
+	struct drm_gpusvm_range *range = filled_range();
+	size_t blocks = warm_up(range);
+	struct gpusvm_fence *done;
+
+	(void)state;
+	make_fences(&done);
+	ops.copy_to_devmem = copy_later;
+	alloc.devmem.ops = &ops;
+	assert_int_equal(start(range, done), 0);
+	gpusvm_fence_signal(copied, -EIO);
+	assert_int_equal(gpusvm_fence_wait(done), -EIO);
+	put_fences(done);
+	alloc.devmem.ops = &devmem_ops;
+	/* The thread's last reference to the fence may be on its way. */
+	gpusvm_under_way_stop(mm);
+	assert_undone(range, blocks);
+}
+
+static void start_without_memory_is_undone(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+	struct gpusvm_fence *done;
+	unsigned int n;
+	int err;
+
+	(void)state;
+	make_fences(&done);
+	for (n = 1; n < 50; n++) {
+		fail_alloc = n;
+		err = start(range, done);
+		if (fail_alloc) /* there was none to fail */
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_false(gpusvm_fence_done(done, NULL));
+		assert_true(vram_is_free());
+		assert_true(fake_matches(window(0), N, 1));
+	}
+	fail_alloc = 0;
+	assert_int_equal(err, 0);
+	assert_true(n > 5);
+	/* By a copy within the call. */
+	assert_true(gpusvm_fence_done(done, NULL));
+	put_fences(done);
+}
+
+static void start_checks_what_it_is_given(void **state)
+{
+	struct drm_gpusvm_range *range = filled_range();
+	struct gpusvm_fence *done;
+
+	(void)state;
+	make_fences(&done);
+	assert_int_equal(start(range, NULL), -EINVAL);
+	alloc.devmem.size = PAGE_SIZE;
+	assert_int_equal(start(range, done), -EINVAL);
+	alloc.devmem.size = N * PAGE_SIZE;
+	fail_to_devmem = 1;
+	assert_int_equal(start(range, done), -EREMOTEIO);
+	assert_false(gpusvm_fence_done(done, NULL));
+	put_fences(done);
+	assert_true(vram_is_free());
+}
+
 /* ---- Timeslices ---- */
 
 #define NOW_MS (100ul * 24 * 3600 * 1000) /* since the machine was started */
@@ -294,6 +428,10 @@ int main(void)
 		svm_test(migrate_to_pages_in_use_is_undone),
 		svm_test(migrate_to_unknown_pages_is_undone),
 		svm_test(migrate_twice_returns_efault),
+		svm_test(start_holds_nothing_but_the_pages),
+		svm_test(start_that_fails_later_is_undone),
+		svm_test(start_without_memory_is_undone),
+		svm_test(start_checks_what_it_is_given),
 		svm_test(migrate_sets_the_end_of_the_timeslice),
 		svm_test(migrate_for_ever_is_a_very_long_timeslice),
 	};

@@ -4,6 +4,7 @@
  * mappings that fail half way, and each answer to a CPU fault.
  */
 #include "unit_svm_alloc.h"
+#include "unit_thread.h"
 
 #include <limits.h>
 
@@ -85,6 +86,41 @@ static void put_without_release_callback_detaches(void **state)
 	assert_true(gpusvm_completion_done(&alloc.devmem.detached));
 }
 
+static void lock_and_unlock(void *zdd)
+{
+	if (gpusvm_zdd_lock(zdd, ~0ul))
+		gpusvm_zdd_unlock(zdd);
+}
+
+static void unlock(void *zdd)
+{
+	gpusvm_zdd_unlock(zdd);
+}
+
+/* Of which any thread may be the one that releases it. */
+static void lock_is_waited_for(void **state)
+{
+	struct drm_gpusvm_zdd *zdd = create();
+	struct unit_thread waiters[3], other;
+	unsigned int i;
+
+	(void)state;
+	assert_true(gpusvm_zdd_lock(zdd, 0));
+	assert_false(gpusvm_zdd_lock(zdd, gpusvm_sys_now_ns() + 1000000));
+	for (i = 0; i < 3; i++) {
+		unit_thread_start(&waiters[i], lock_and_unlock, zdd);
+		unit_thread_settle(&waiters[i]);
+		assert_false(unit_thread_done(&waiters[i]));
+	}
+	unit_thread_start(&other, unlock, zdd);
+	unit_thread_join(&other);
+	for (i = 0; i < 3; i++)
+		unit_thread_join(&waiters[i]);
+	assert_true(gpusvm_zdd_lock(zdd, 0));
+	gpusvm_zdd_unlock(zdd);
+	gpusvm_zdd_put(zdd, 1);
+}
+
 static void dma_map_maps_what_has_an_address(void **state)
 {
 	struct drm_gpusvm_zdd *zdd = create();
@@ -164,7 +200,8 @@ static void fault_while_locked_is_retried(void **state)
 	struct vm_fault vmf;
 
 	(void)state;
-	pthread_mutex_lock(&zdd->lock);
+	assert_true(gpusvm_zdd_lock(zdd, 0));
+	assert_false(gpusvm_zdd_lock(zdd, 0));
 	assert_int_equal(fault(&vmf, 0, 0), VM_FAULT_RETRY);
 	assert_int_equal(vmf.retry_ns, 0); /* who has the lock wakes it */
 	gpusvm_zdd_unlock(zdd);
@@ -311,6 +348,7 @@ int main(void)
 		svm_test(last_put_detaches_then_releases),
 		svm_test(put_without_allocation_releases_nothing),
 		svm_test(put_without_release_callback_detaches),
+		svm_test(lock_is_waited_for),
 		svm_test(dma_map_maps_what_has_an_address),
 		svm_test(dma_map_that_fails_unmaps_what_it_mapped),
 		svm_test(fault_brings_all_home),

@@ -267,6 +267,7 @@ static inline int svm_teardown(void **state)
 	fake_source_forget_plans(fake);
 	fake_source_unmap(fake, 0, WINDOW);
 	settle();
+	gpusvm_under_way_stop(mm);
 	drm_gpusvm_free(svm);
 	assert_int_equal(maps, unmaps);
 	gpusvm_drm_device_destroy(drm);
