@@ -37,8 +37,9 @@ enum gpusvm_devmem_type {
  * struct gpusvm_devmem_pool_opts - Options of gpusvm_devmem_pool_create()
  * @size: sizeof(struct gpusvm_devmem_pool_opts)
  * @bytes: Size of the pool; rounded up to a page
- * @node: With GPUSVM_DEVMEM_NUMA, the node, or -1 for the best one: a node
- *	without CPUs if there is one, else the farthest, else the only one
+ * @node: With GPUSVM_DEVMEM_NUMA, the node, or -1 for the best one: of the nodes
+ *	without CPUs the nearest to the caller, of equally near ones the fastest
+ *	(as ACPI HMAT tells); else the farthest, else the only one
  * @owner: Owner token of the pagemap, see drm_gpusvm_init()
  * @pgmap_ops: drm_gpusvm_pagemap_ops_get()
  * @type: What the memory is
@@ -51,6 +52,8 @@ enum gpusvm_devmem_type {
  * @engine: How gpusvm_copy_to_devmem() and gpusvm_copy_to_ram() copy to and from
  *	the pool, see gpusvm/copy.h; NULL for memcpy.  Destroyed by the caller,
  *	after the pool
+ * @nodes: With GPUSVM_DEVMEM_NUMA: a bit for each node that pages come from by
+ *	turns, instead of from @node; of the first 64 nodes.  0 for @node
  */
 struct gpusvm_devmem_pool_opts {
 	size_t size;
@@ -62,18 +65,21 @@ struct gpusvm_devmem_pool_opts {
 	const char *path;
 	int fd;
 	struct gpusvm_copy_engine *engine;
+	unsigned long nodes;
 };
 
 /**
  * struct gpusvm_devmem_pool_info - What a pool is
  * @size: sizeof(struct gpusvm_devmem_pool_info), set by the caller
- * @node: The NUMA node that its pages were found on; -1 for a file
+ * @node: The NUMA node that its pages were found on, the first of several; -1
+ *	for a file
  * @emulated: The machine has one node only: "device" memory is as near as any
  *	other
  * @bytes: Size
  * @free_bytes: Not allocated now
  * @mapped: It can be accessed at gpusvm_page_address()
  * @direct: It is in a file that passes the page cache by (O_DIRECT)
+ * @nodes: A bit for each node that its pages were found on, of the first 64
  */
 struct gpusvm_devmem_pool_info {
 	size_t size;
@@ -83,6 +89,7 @@ struct gpusvm_devmem_pool_info {
 	size_t free_bytes;
 	bool mapped;
 	bool direct;
+	unsigned long nodes;
 };
 
 /**
@@ -96,15 +103,14 @@ struct gpusvm_devmem_pool_info {
  * Context: May sleep.
  * Return: 0; -EINVAL for bad options; -ENODEV if there is no such node, or it
  * has no memory; -ENOMEM if it has less than asked for; -EPERM if the process
- * may not use it; -EXDEV if the kernel put pages elsewhere all the same; -ENOSPC
+ * may not use it; -ENOSPC
  * if the file's disk has too little room; -EOPNOTSUPP if the directory cannot
  * have unnamed files; another error of opening, growing or reading the file.  A
  * log line says more.
  */
-GPUSVM_API int
-gpusvm_devmem_pool_create(struct gpusvm_devmem_pool **pool,
-			  const struct gpusvm_devmem_pool_opts *opts)
-	GPUSVM_MUST_CHECK;
+GPUSVM_API int gpusvm_devmem_pool_create(
+	struct gpusvm_devmem_pool **pool,
+	const struct gpusvm_devmem_pool_opts *opts) GPUSVM_MUST_CHECK;
 
 /**
  * gpusvm_devmem_pool_destroy() - Give the memory back
@@ -145,8 +151,8 @@ gpusvm_devmem_pool_pagemap(struct gpusvm_devmem_pool *pool);
  * Return: 0; -EINVAL; -ENOSPC if there is no such run: evict something.
  */
 GPUSVM_API int gpusvm_devmem_pool_alloc(struct gpusvm_devmem_pool *pool,
-					size_t bytes, unsigned long *pfn)
-	GPUSVM_MUST_CHECK;
+					size_t bytes,
+					unsigned long *pfn) GPUSVM_MUST_CHECK;
 
 /**
  * gpusvm_devmem_pool_free() - Free pages

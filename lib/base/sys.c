@@ -344,6 +344,14 @@ pid_t gpusvm_sys_getpid(void)
 	return (pid_t)call0(SYS_getpid);
 }
 
+int gpusvm_sys_node(void)
+{
+	unsigned int node = 0;
+	long ret = call3(SYS_getcpu, NULL, &node, NULL);
+
+	return ret < 0 ? (int)ret : (int)node;
+}
+
 pid_t gpusvm_sys_gettid(void)
 {
 	return (pid_t)call0(SYS_gettid);

@@ -114,6 +114,9 @@ int gpusvm_sys_get_mempolicy(int *mode, unsigned long *mask,
 			     unsigned long maxnode, unsigned long addr,
 			     unsigned long flags);
 
+/* The node of the CPU that the thread runs on. */
+int gpusvm_sys_node(void);
+
 /* Threads and time */
 pid_t gpusvm_sys_getpid(void);
 pid_t gpusvm_sys_gettid(void);

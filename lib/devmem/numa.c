@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Taking memory from a NUMA node and finding out where it really is.
+ * Taking memory from NUMA nodes, and seeing to it that it is really there.
  *
- * What the machine has is read from /sys/devices/system/node; placement is
- * asked for by mbind() and verified by move_pages().  Built without numaif.h,
- * or on a kernel without NUMA, there is one node, number 0.
+ * Pages are first asked for where they are preferred and not bound: what is
+ * bound to a node that is full has the kernel kill programs (MPOL_BIND) instead of
+ * telling.  Those that came from elsewhere are moved, for which the kernel makes
+ * room by dropping what it caches of files.  On a kernel without NUMA there is
+ * one node, number 0.
  */
 #include "numa.h"
 
@@ -14,11 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#if GPUSVM_HAVE_NUMA
-#include <numaif.h>
-#else
-#define MPOL_BIND 2
-#endif
 
 #include "alloc.h"
 #include "compiler.h"
@@ -27,55 +24,6 @@
 #include "populate.h"
 #include "small_file.h"
 #include "sys.h"
-
-#define MAX_NODES 1024
-
-struct nodes {
-	unsigned long mask[MAX_NODES / 64];
-};
-
-static bool has_node(const struct nodes *nodes, int node)
-{
-	return node >= 0 && node < MAX_NODES &&
-	       (nodes->mask[node / 64] & (1ul << (node % 64)));
-}
-
-static int count_nodes(const struct nodes *nodes)
-{
-	unsigned long i;
-	int n = 0;
-
-	for (i = 0; i < ARRAY_SIZE(nodes->mask); i++)
-		n += __builtin_popcountl(nodes->mask[i]);
-	return n;
-}
-
-/* A list such as "0-2,5". */
-static void parse_list(const char *text, struct nodes *nodes)
-{
-	unsigned long first, last;
-	char *end;
-
-	memset(nodes, 0, sizeof(*nodes));
-	while (*text >= '0' && *text <= '9') {
-		first = strtoul(text, &end, 10);
-		last = *end == '-' ? strtoul(end + 1, &end, 10) : first;
-		for (; first <= last && first < MAX_NODES; first++)
-			nodes->mask[first / 64] |= 1ul << (first % 64);
-		text = *end == ',' ? end + 1 : end;
-	}
-}
-
-/* Nodes of a kind ("has_memory", "has_cpu"); node 0 if nobody says. */
-static void read_nodes(const char *kind, struct nodes *nodes)
-{
-	char path[64], buf[256];
-
-	snprintf(path, sizeof(path), "/sys/devices/system/node/%s", kind);
-	if (gpusvm_read_small_file(path, buf, sizeof(buf)) <= 0)
-		strcpy(buf, "0");
-	parse_list(buf, nodes);
-}
 
 /* A number of kilobytes in meminfo, as bytes; 0 if it is not there. */
 static size_t meminfo_bytes(const char *meminfo, const char *name)
@@ -105,39 +53,25 @@ static size_t free_on_node(int node)
 }
 
 /*
- * The distance of @to, as node 0 sees it: its file has a number for each node
- * that is online, in order.
+ * A node without CPUs is what device memory looks like: of these the nearest to
+ * the caller, and the fastest of equally near ones.  Else the farthest.
  */
-static unsigned long distance_to(const struct nodes *online, int to)
-{
-	unsigned long distance = 0;
-	char buf[4096];
-	char *text = buf;
-	int node;
-
-	if (gpusvm_read_small_file("/sys/devices/system/node/node0/distance",
-				   buf, sizeof(buf)) <= 0)
-		return 0;
-	for (node = 0; node <= to && *text; node++)
-		if (has_node(online, node))
-			distance = strtoul(text, &text, 10);
-	return distance;
-}
-
-/* A node without CPUs is what device memory looks like; then the farthest. */
 static int best_node(const struct nodes *memory)
 {
-	unsigned long score, best_score = 0;
-	struct nodes cpus, online;
-	int node, best = -1;
+	unsigned long distance, score, best_score = 0;
+	int node, best = -1, here = gpusvm_nodes_local();
+	struct nodes cpus;
 
-	read_nodes("has_cpu", &cpus);
-	read_nodes("online", &online);
+	gpusvm_nodes_read("has_cpu", &cpus);
 	for (node = 0; node < MAX_NODES; node++) {
-		if (!has_node(memory, node))
+		if (!gpusvm_nodes_has(memory, node))
 			continue;
-		score = 1 + distance_to(&online, node) +
-			(has_node(&cpus, node) ? 0 : 1ul << 32);
+		distance = min(gpusvm_nodes_distance(here, node), 255ul);
+		score = 1 + distance;
+		if (!gpusvm_nodes_has(&cpus, node))
+			score = (256 - distance) << 32 |
+				min(gpusvm_nodes_bandwidth(node),
+				    (unsigned long)UINT32_MAX);
 		if (score > best_score) {
 			best_score = score;
 			best = node;
@@ -146,60 +80,96 @@ static int best_node(const struct nodes *memory)
 	return best;
 }
 
-static int check_node(const struct nodes *memory, int node, size_t size)
+/* One that is asked for and has no memory, or is not there; else -1. */
+static int missing_node(const struct numa_memory *memory,
+			const struct nodes *with_memory)
 {
-	if (!has_node(memory, node)) {
-		log_error("device memory: there is no NUMA node %d with "
-			  "memory",
-			  node);
-		return -ENODEV;
-	}
-	if (size > free_on_node(node)) {
+	int node;
+
+	if (memory->node >= MAX_NODES)
+		return memory->node;
+	for (node = 0; node < MAX_NODES; node++)
+		if (gpusvm_nodes_has(&memory->nodes, node) &&
+		    !gpusvm_nodes_has(with_memory, node))
+			return node;
+	return -1;
+}
+
+static int choose_nodes(struct numa_memory *memory, int node,
+			unsigned long several)
+{
+	struct nodes with_memory;
+
+	gpusvm_nodes_read("has_memory", &with_memory);
+	memory->emulated = gpusvm_nodes_count(&with_memory) == 1;
+	memory->nodes = (struct nodes){ .mask = { several } };
+	if (several)
+		node = gpusvm_nodes_nth(&memory->nodes, 0);
+	else if (node < 0)
+		node = best_node(&with_memory);
+	memory->node = node;
+	if (node < MAX_NODES)
+		gpusvm_nodes_add(&memory->nodes, node);
+	node = missing_node(memory, &with_memory);
+	if (node < 0)
+		return 0;
+	log_error("device memory: there is no NUMA node %d with memory", node);
+	return -ENODEV;
+}
+
+static int check_free(const struct numa_memory *memory, size_t size)
+{
+	int n = gpusvm_nodes_count(&memory->nodes), i, node;
+	size_t share = size / (size_t)n;
+
+	for (i = 0; i < n; i++) {
+		node = gpusvm_nodes_nth(&memory->nodes, (unsigned long)i);
+		if (share <= free_on_node(node))
+			continue;
 		log_error("device memory: NUMA node %d has %zu bytes free, "
 			  "%zu are asked for",
-			  node, free_on_node(node), size);
+			  node, free_on_node(node), share);
 		return -ENOMEM;
 	}
 	return 0;
 }
 
-static int bind_to_node(unsigned long addr, size_t size, int node)
+static bool is_spread(const struct numa_memory *memory)
 {
-	unsigned long mask[MAX_NODES / 64] = { 0 };
-	int err;
+	return gpusvm_nodes_count(&memory->nodes) > 1;
+}
 
-	mask[node / 64] = 1ul << (node % 64);
-	err = gpusvm_sys_mbind(addr, size, MPOL_BIND, mask, MAX_NODES, 0);
+static int set_policy(const struct numa_memory *memory, int mode)
+{
+	int err = gpusvm_sys_mbind(memory->addr, memory->size, mode,
+				   memory->nodes.mask, MAX_NODES, 0);
+
 	if (!err || err == -ENOSYS)
 		return 0;
-	log_error("device memory: binding to NUMA node %d failed (error %d): "
+	log_error("device memory: the kernel refuses NUMA node %d (error %d): "
 		  "is it allowed for this process (cpuset)?",
-		  node, -err);
+		  memory->node, -err);
 	return -EPERM;
 }
 
-/* Where the pages are, looked at one in each huge page and the last. */
-static int verify_placement(unsigned long addr, size_t size, int node)
+/* A forbidden one among several would go unnoticed. */
+static int try_each_node(struct numa_memory *memory)
 {
-	unsigned long step = max(2ul << 20, PAGE_SIZE), offset;
-	int status, err;
-	void *page;
+	const struct nodes all = memory->nodes;
+	int node, err = 0;
 
-	for (offset = 0; offset < size + step; offset += step) {
-		page = (void *)(addr + min(offset, size - PAGE_SIZE));
-		err = gpusvm_sys_move_pages(0, 1, &page, NULL, &status, 0);
-		if (err == -ENOSYS)
-			return 0;
-		if (err || status < 0)
-			return err ? err : status;
-		if (status != node) {
-			log_error("device memory: a page is on NUMA node %d "
-				  "instead of %d",
-				  status, node);
-			return -EXDEV;
-		}
+	for (node = 0; node < MAX_NODES && !err; node++) {
+		if (!gpusvm_nodes_has(&all, node))
+			continue;
+		memory->nodes = (struct nodes){ 0 };
+		gpusvm_nodes_add(&memory->nodes, node);
+		memory->node = node;
+		err = set_policy(memory, MPOL_PREFERRED);
 	}
-	return 0;
+	memory->nodes = all;
+	if (!err)
+		memory->node = gpusvm_nodes_nth(&all, 0);
+	return err;
 }
 
 static int populate(unsigned long addr, size_t size)
@@ -214,15 +184,48 @@ static int populate(unsigned long addr, size_t size)
 	return gpusvm_populate_pages(addr, size, true) ? -ENOMEM : 0;
 }
 
-int gpusvm_numa_take(struct numa_memory *memory, size_t size, int node)
+/* All pages where they were asked for, or an error. */
+static int place(const struct numa_memory *memory)
 {
-	struct nodes nodes;
+	const struct placement placement = {
+		.nodes = memory->nodes,
+		.node = memory->node,
+	};
+	long elsewhere;
+
+	elsewhere = gpusvm_nodes_place(memory->addr, memory->size >> PAGE_SHIFT,
+				       &placement, memory->addr, 1);
+	if (elsewhere < 0)
+		return (int)elsewhere;
+	if (elsewhere) {
+		log_error("device memory: %ld pages of %zu bytes are not on "
+			  "NUMA node %d, which is full",
+			  elsewhere, memory->size, memory->node);
+		return -ENOMEM;
+	}
+	/* Also what the kernel takes away and brings back. */
+	return is_spread(memory) ? 0 : set_policy(memory, MPOL_BIND);
+}
+
+static int take(struct numa_memory *memory)
+{
+	int err = try_each_node(memory);
+
+	if (!err && is_spread(memory))
+		err = set_policy(memory, MPOL_INTERLEAVE);
+	if (!err)
+		err = populate(memory->addr, memory->size);
+	return err ? err : place(memory);
+}
+
+int gpusvm_numa_take(struct numa_memory *memory, size_t size, int node,
+		     unsigned long nodes)
+{
 	int err;
 
-	read_nodes("has_memory", &nodes);
-	if (node < 0)
-		node = best_node(&nodes);
-	err = check_node(&nodes, node, size);
+	err = choose_nodes(memory, node, nodes);
+	if (!err)
+		err = check_free(memory, size);
 	if (err)
 		return err;
 	memory->addr = (unsigned long)gpusvm_alloc_pages(size, max(2ul << 20,
@@ -230,18 +233,13 @@ int gpusvm_numa_take(struct numa_memory *memory, size_t size, int node)
 	if (!memory->addr)
 		return -ENOMEM;
 	memory->size = size;
-	memory->node = node;
-	memory->emulated = count_nodes(&nodes) == 1;
-	err = bind_to_node(memory->addr, size, node);
-	if (!err)
-		err = populate(memory->addr, size);
-	if (!err)
-		err = verify_placement(memory->addr, size, node);
+	err = take(memory);
 	if (err) {
 		gpusvm_numa_give_back(memory);
 		return err;
 	}
-	log_info("device memory: %zu bytes on NUMA node %d%s", size, node,
+	log_info("device memory: %zu bytes on NUMA node %d%s%s", size,
+		 memory->node, is_spread(memory) ? " and others" : "",
 		 memory->emulated ? " (emulated: the only node)" : "");
 	return 0;
 }

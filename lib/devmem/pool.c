@@ -78,7 +78,8 @@ static int take_memory(struct gpusvm_devmem_pool *pool,
 
 	pool->type = opts->type;
 	if (opts->type == GPUSVM_DEVMEM_NUMA) {
-		err = gpusvm_numa_take(&pool->numa, size, opts->node);
+		err = gpusvm_numa_take(&pool->numa, size, opts->node,
+				       opts->nodes);
 		pool->pgmap.range.start = pool->numa.addr;
 	} else {
 		err = gpusvm_file_take(&pool->file, size, opts);
@@ -160,6 +161,7 @@ int gpusvm_devmem_pool_info(struct gpusvm_devmem_pool *pool,
 		.bytes = pool->npages << PAGE_SHIFT,
 		.mapped = numa || pool->file.file.mapped,
 		.direct = !numa && pool->file.direct,
+		.nodes = numa ? pool->numa.nodes.mask[0] : 0,
 	};
 	pthread_mutex_lock(&pool->lock);
 	now.free_bytes = pool->nfree << PAGE_SHIFT;

@@ -298,6 +298,7 @@ static void user_space(void)
 	FIELD(struct gpusvm_devmem_pool_opts, path);
 	FIELD(struct gpusvm_devmem_pool_opts, fd);
 	FIELD(struct gpusvm_devmem_pool_opts, engine);
+	FIELD(struct gpusvm_devmem_pool_opts, nodes);
 	TYPE(struct gpusvm_devmem_pool_info);
 	FIELD(struct gpusvm_devmem_pool_info, size);
 	FIELD(struct gpusvm_devmem_pool_info, node);
@@ -306,6 +307,7 @@ static void user_space(void)
 	FIELD(struct gpusvm_devmem_pool_info, free_bytes);
 	FIELD(struct gpusvm_devmem_pool_info, mapped);
 	FIELD(struct gpusvm_devmem_pool_info, direct);
+	FIELD(struct gpusvm_devmem_pool_info, nodes);
 }
 
 int main(void)

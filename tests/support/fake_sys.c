@@ -364,6 +364,7 @@ DEFINE_CALL(unsigned long, now_ns, NOW_NS, (void), (), 0)
 DEFINE_CALL(long, thread_cpu_ns, THREAD_CPU_NS, (pid_t tid), (tid), A(tid))
 DEFINE_CALL(int, send_sigbus, SEND_SIGBUS, (pid_t tid, unsigned long addr),
 	    (tid, addr), A(tid), addr)
+DEFINE_CALL(int, node, NODE, (void), (), 0)
 DEFINE_CALL(pid_t, getpid, GETPID, (void), (), 0)
 DEFINE_CALL(int, tgkill, TGKILL, (pid_t pid, pid_t tid, int sig),
 	    (pid, tid, sig), A(pid), A(tid), A(sig))

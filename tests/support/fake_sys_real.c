@@ -30,6 +30,7 @@
 #define gpusvm_sys_mbind fake_sys_real_mbind
 #define gpusvm_sys_move_pages fake_sys_real_move_pages
 #define gpusvm_sys_get_mempolicy fake_sys_real_get_mempolicy
+#define gpusvm_sys_node fake_sys_real_node
 #define gpusvm_sys_getpid fake_sys_real_getpid
 #define gpusvm_sys_gettid fake_sys_real_gettid
 #define gpusvm_sys_futex_wait fake_sys_real_futex_wait

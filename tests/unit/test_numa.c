@@ -69,6 +69,7 @@ static void several_nodes(const char *has_memory, const char *has_cpu,
 	fake_sys_reset();
 	fake_sys_hook(FAKE_SYS_MBIND, bind_memory);
 	fake_sys_hook(FAKE_SYS_MOVE_PAGES, tell_node);
+	fake_sys_hook(FAKE_SYS_NODE, on_node_0);
 	bound_node = -1;
 	found_node = -1;
 	fake_sys_file(NODES "has_memory", has_memory);
@@ -80,7 +81,7 @@ static void several_nodes(const char *has_memory, const char *has_cpu,
 static int take(int node, struct numa_memory *memory)
 {
 	memset(memory, 0, sizeof(*memory));
-	return gpusvm_numa_take(memory, SIZE, node);
+	return gpusvm_numa_take(memory, SIZE, node, 0);
 }
 
 static void check_best(int expected)
@@ -126,6 +127,34 @@ static void best_node_has_no_cpus(void **state)
 	(void)state;
 	several_nodes("0-3\n", "0,2-3\n", "10 11 20 30\n");
 	check_best(1);
+}
+
+static bool on_node_1(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = 1;
+	return true;
+}
+
+static void best_node_without_cpus_is_the_nearest(void **state)
+{
+	(void)state;
+	several_nodes("0-3\n", "0-1\n", "10 20 40 30\n");
+	check_best(3);
+	fake_sys_file(NODES "node1/distance", "20 10 28 30\n");
+	fake_sys_hook(FAKE_SYS_NODE, on_node_1);
+	check_best(2);
+}
+
+static void best_node_of_equally_near_ones_is_the_fastest(void **state)
+{
+	(void)state;
+	several_nodes("0-3\n", "0-1\n", "10 20 30 30\n");
+	fake_sys_file(NODES "node2/access0/initiators/read_bandwidth", "99\n");
+	fake_sys_file(NODES "node3/access0/initiators/read_bandwidth", "100\n");
+	check_best(3);
+	several_nodes("0-3\n", "0-1\n", "10 20 30 30\n");
+	check_best(2);
 }
 
 static void best_node_with_cpus_is_the_farthest(void **state)
@@ -317,38 +346,78 @@ static void kernel_without_numa_is_fine(void **state)
 	gpusvm_numa_give_back(&memory);
 }
 
-static void pages_elsewhere_return_exdev(void **state)
+static void pages_elsewhere_return_enomem(void **state)
 {
 	(void)state;
 	several_nodes("0-1\n", "0\n", "10 20\n");
 	found_node = 0;
-	assert_fails(1, -EXDEV);
+	assert_fails(1, -ENOMEM);
+	assert_non_null(strstr(log_line, "full"));
 }
 
-static unsigned long last_looked_at;
+/* Where the page with each number is. */
+static signed char place[SIZE / 4096];
+static unsigned long first_page;
+static unsigned int moves;
 
-static bool note_page(const unsigned long *args, long *ret)
+static bool find_or_move(const unsigned long *args, long *ret)
 {
-	last_looked_at = (unsigned long)*(void **)args[2];
-	return tell_node(args, ret);
+	void **pages = (void **)args[2];
+	const int *nodes = (const int *)args[3];
+	unsigned long i, n;
+
+	moves += nodes != NULL;
+	for (i = 0; i < args[1]; i++) {
+		if (!first_page)
+			first_page = (unsigned long)pages[i];
+		n = ((unsigned long)pages[i] - first_page) / PAGE_SIZE;
+		assert_true(n < SIZE / PAGE_SIZE);
+		if (nodes && place[n] >= 0)
+			place[n] = (signed char)nodes[i];
+		((int *)args[4])[i] = place[n];
+	}
+	*ret = 0;
+	return true;
 }
 
-static void last_page_is_looked_at(void **state)
+/* Found among those that are where they should be, and moved. */
+static void every_page_is_looked_at(void **state)
+{
+	static const unsigned long elsewhere[] = { 0,	1,   255,
+						   256, 700, SIZE / 4096 - 1 };
+	struct numa_memory memory;
+	unsigned long i, n = SIZE / PAGE_SIZE;
+
+	(void)state;
+	several_nodes("0-1\n", "0\n", "10 20\n");
+	fake_sys_hook(FAKE_SYS_MOVE_PAGES, find_or_move);
+	for (i = 0; i < ARRAY_SIZE(elsewhere); i++) {
+		memset(place, 1, sizeof(place));
+		first_page = 0;
+		moves = 0;
+		place[elsewhere[i] % n] = 0;
+		assert_int_equal(take(1, &memory), 0);
+		assert_int_equal(place[elsewhere[i] % n], 1);
+		assert_int_equal(moves, 1);
+		assert_int_equal(first_page, memory.addr);
+		gpusvm_numa_give_back(&memory);
+	}
+}
+
+/* What the kernel has taken away already is bound when it comes back. */
+static void absent_page_is_no_page_elsewhere(void **state)
 {
 	struct numa_memory memory;
 
 	(void)state;
-	fake_sys_hook(FAKE_SYS_MOVE_PAGES, note_page);
+	fake_sys_hook(FAKE_SYS_MOVE_PAGES, find_or_move);
+	memset(place, 0, sizeof(place));
+	first_page = 0;
+	moves = 0;
+	place[3] = -ENOENT;
 	assert_int_equal(take(0, &memory), 0);
-	assert_int_equal(last_looked_at, memory.addr + SIZE - PAGE_SIZE);
+	assert_int_equal(moves, 0);
 	gpusvm_numa_give_back(&memory);
-}
-
-static bool page_is_absent(const unsigned long *args, long *ret)
-{
-	*(int *)args[4] = -ENOENT;
-	*ret = 0;
-	return true;
 }
 
 static void pages_that_cannot_be_found_return_the_error(void **state)
@@ -356,11 +425,71 @@ static void pages_that_cannot_be_found_return_the_error(void **state)
 	struct numa_memory memory;
 
 	(void)state;
-	fake_sys_hook(FAKE_SYS_MOVE_PAGES, page_is_absent);
-	assert_int_equal(take(0, &memory), -ENOENT);
 	fake_sys_fail(FAKE_SYS_MOVE_PAGES, -EPERM, 1);
 	assert_int_equal(take(0, &memory), -EPERM);
 	assert_int_equal(taken, 0);
+}
+
+/* ---- Several at once ---- */
+
+static int bind_modes[8];
+static unsigned int binds;
+
+static bool note_bind(const unsigned long *args, long *ret)
+{
+	if (binds < ARRAY_SIZE(bind_modes))
+		bind_modes[binds++] = (int)args[2];
+	return bind_memory(args, ret);
+}
+
+static int take_several(unsigned long nodes, struct numa_memory *memory)
+{
+	memset(memory, 0, sizeof(*memory));
+	return gpusvm_numa_take(memory, SIZE, 0, nodes);
+}
+
+static void several_nodes_are_taken_from_by_turns(void **state)
+{
+	struct numa_memory memory;
+
+	(void)state;
+	several_nodes("0-3\n", "0\n", "10 20 30 40\n");
+	fake_sys_hook(FAKE_SYS_MBIND, note_bind);
+	binds = 0;
+	found_node = 3;
+	assert_int_equal(take_several(0xa, &memory), 0);
+	assert_int_equal(memory.node, 1);
+	assert_int_equal(memory.nodes.mask[0], 0xa);
+	/* Each alone, to be told of one that is forbidden. */
+	assert_int_equal(binds, 3);
+	assert_int_equal(bind_modes[0], MPOL_PREFERRED);
+	assert_int_equal(bind_modes[1], MPOL_PREFERRED);
+	assert_int_equal(bind_modes[2], MPOL_INTERLEAVE);
+	gpusvm_numa_give_back(&memory);
+	/* Not on any of them. */
+	found_node = 2;
+	assert_int_equal(take_several(0xa, &memory), -ENOMEM);
+}
+
+static void one_of_several_nodes_may_be_missing(void **state)
+{
+	struct numa_memory memory;
+
+	(void)state;
+	several_nodes("0-2\n", "0\n", "10 20 30\n");
+	assert_int_equal(take_several(0xa, &memory), -ENODEV);
+	assert_non_null(strstr(log_line, "node 3"));
+	fake_sys_fail(FAKE_SYS_MBIND, -EINVAL, 2);
+	assert_int_equal(take_several(0x6, &memory), -EPERM);
+	assert_non_null(strstr(log_line, "node 2"));
+	assert_int_equal(taken, 0);
+	fake_sys_file(NODES "node2/meminfo", "Node 2 MemFree: 2047 kB\n");
+	assert_int_equal(take_several(0x6, &memory), -ENOMEM);
+	several_nodes("0-2\n", "0\n", "10 20 30\n");
+	fake_sys_file(NODES "node2/meminfo", "Node 2 MemFree: 2048 kB\n");
+	found_node = 1;
+	assert_int_equal(take_several(0x6, &memory), 0);
+	gpusvm_numa_give_back(&memory);
 }
 
 #define numa_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -370,6 +499,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		numa_test(take_on_one_node_is_emulated),
 		numa_test(best_node_has_no_cpus),
+		numa_test(best_node_without_cpus_is_the_nearest),
+		numa_test(best_node_of_equally_near_ones_is_the_fastest),
 		numa_test(best_node_with_cpus_is_the_farthest),
 		numa_test(best_node_has_memory),
 		numa_test(best_node_of_sparse_numbers_is_the_farthest),
@@ -382,9 +513,12 @@ int main(void)
 		numa_test(lack_of_memory_returns_enomem),
 		numa_test(node_not_allowed_returns_eperm),
 		numa_test(kernel_without_numa_is_fine),
-		numa_test(pages_elsewhere_return_exdev),
-		numa_test(last_page_is_looked_at),
+		numa_test(pages_elsewhere_return_enomem),
+		numa_test(every_page_is_looked_at),
+		numa_test(absent_page_is_no_page_elsewhere),
 		numa_test(pages_that_cannot_be_found_return_the_error),
+		numa_test(several_nodes_are_taken_from_by_turns),
+		numa_test(one_of_several_nodes_may_be_missing),
 	};
 
 	return cmocka_run_group_tests_name("numa", tests, NULL, NULL);

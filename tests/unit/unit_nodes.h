@@ -37,7 +37,17 @@ static inline bool bind_memory(const unsigned long *args, long *ret)
 
 static inline bool tell_node(const unsigned long *args, long *ret)
 {
-	*(int *)args[4] = found_node < 0 ? bound_node : found_node;
+	unsigned long i;
+
+	for (i = 0; i < args[1]; i++)
+		((int *)args[4])[i] = found_node < 0 ? bound_node : found_node;
+	*ret = 0;
+	return true;
+}
+
+static inline bool on_node_0(const unsigned long *args, long *ret)
+{
+	(void)args;
 	*ret = 0;
 	return true;
 }
@@ -48,6 +58,7 @@ static inline void one_node(void)
 	fake_sys_reset();
 	fake_sys_hook(FAKE_SYS_MBIND, bind_memory);
 	fake_sys_hook(FAKE_SYS_MOVE_PAGES, tell_node);
+	fake_sys_hook(FAKE_SYS_NODE, on_node_0);
 	bound_node = -1;
 	found_node = -1;
 	fake_sys_file(NODES "has_memory", "0\n");
