@@ -9,6 +9,7 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "placement.h"
 
 int gpusvm_migration_init(struct migration *m, struct mm_struct *mm,
 			  unsigned long npages)
@@ -87,6 +88,10 @@ long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
 	for (i = 0; i < npages; i++)
 		if (m->ram[i] == CHOSEN)
 			m->ram[i] = m->run->addr + (i << PAGE_SHIFT);
+	/* One page is copied. */
+	if (m->mm->several_nodes && m->technique == GPUSVM_TECHNIQUE_MOVE &&
+	    n > 1)
+		gpusvm_placement_prepare(m, npages);
 	return n;
 }
 

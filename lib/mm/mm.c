@@ -14,6 +14,7 @@
 #include "lockdep.h"
 #include "log.h"
 #include "page_size.h"
+#include "placement.h"
 #include "scan.h"
 #include "source.h"
 #include "sys.h"
@@ -175,6 +176,7 @@ static int mm_start(struct mm_struct *mm, const struct gpusvm_mm_opts *opts)
 	err = gpusvm_scan_open(mm);
 	if (err)
 		goto err_vma;
+	mm->several_nodes = gpusvm_placement_needed();
 	err = open_source(mm, opts->source);
 	if (err)
 		goto err_scan;

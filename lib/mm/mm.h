@@ -59,6 +59,7 @@ struct source;
  * @wake_end: End of the addresses that the source accepts
  * @source: Where faults and events come from
  * @features: GPUSVM_FEATURE_*
+ * @several_nodes: The machine has several NUMA nodes with memory
  * @technique: The technique to start with
  * @maps_fd: /proc/self/maps
  * @pagemap_fd: /proc/self/pagemap
@@ -92,6 +93,7 @@ struct mm_struct {
 	unsigned long wake_end;
 	struct source *source;
 	unsigned long features;
+	bool several_nodes;
 	enum gpusvm_technique technique;
 	int maps_fd;
 	int pagemap_fd;
