@@ -94,8 +94,9 @@ static int open_fd(const struct uffd *uffd, unsigned long *features)
 	}
 	if (uffd->wanted != GPUSVM_SOURCE_USERFAULTFD) {
 		fd = gpusvm_sys_userfaultfd(FD_FLAGS | UFFD_USER_MODE_ONLY);
+		/* Before Linux 5.11 the flag is unknown. */
 		if (fd < 0 && uffd->wanted != GPUSVM_SOURCE_AUTO)
-			err = fd;
+			err = fd == -EINVAL ? -ENOSYS : fd;
 		if (fd >= 0 && uffd->wanted == GPUSVM_SOURCE_AUTO)
 			log_warning("userfaultfd is restricted: system calls "
 				    "on device-resident memory will give "
