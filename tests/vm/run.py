@@ -72,7 +72,7 @@ def arguments():
         os.sched_getaffinity(0)), help='guests at once')
     parser.add_argument('--megabytes', type=int, default=384,
                         help='memory of each node')
-    parser.add_argument('--stress', type=int, default=1,
+    parser.add_argument('--stress', type=int, default=4,
                         help='GPUSVM_STRESS_SECONDS')
     parser.add_argument('--append', default='', help='for the kernel')
     parser.add_argument('--json', help='write the results there, too')
