@@ -3,7 +3,7 @@
 #include <gpusvm/hooks.h>
 #include <signal.h>
 
-#include "segv.h"
+#include "front.h"
 #include "sys.h"
 
 int gpusvm_sigaction(int signum, const struct sigaction *action,
@@ -14,8 +14,8 @@ int gpusvm_sigaction(int signum, const struct sigaction *action,
 
 	if (action)
 		gpusvm_sys_from_libc_action(action, &new_action);
-	if (signum != SIGSEGV ||
-	    !gpusvm_segv_exchange(action ? &new_action : NULL, &old_action))
+	if (!gpusvm_front_exchange(signum, action ? &new_action : NULL,
+				   &old_action))
 		err = gpusvm_sys_sigaction(signum, action ? &new_action : NULL,
 					   &old_action);
 	if (!err && old)

@@ -21,6 +21,7 @@
 #include "compiler.h"
 #include "log.h"
 #include "page_size.h"
+#include "park.h"
 #include "populate.h"
 #include "segv.h"
 #include "small_file.h"
@@ -85,7 +86,7 @@ static int protect_wake(struct source *source, unsigned long start,
 			unsigned long end)
 {
 	(void)source;
-	gpusvm_segv_wake(start, end);
+	gpusvm_park_wake(start, end);
 	return 0;
 }
 

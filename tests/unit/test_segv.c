@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #include "fake_sys.h"
+#include "front.h"
 #include "page_size.h"
+#include "park.h"
 #include "segv.h"
 #include "sys.h"
 #include "trapped.h"
@@ -58,7 +60,7 @@ static bool play_write(const unsigned long *args, long *ret)
 	if (reads)
 		ntold = gpusvm_segv_read(told);
 	gpusvm_trapped_forget(BASE, BASE + (16ul << PAGE_SHIFT));
-	gpusvm_segv_wake(BASE, BASE + (16ul << PAGE_SHIFT));
+	gpusvm_park_wake(BASE, BASE + (16ul << PAGE_SHIFT));
 	*ret = (long)args[2];
 	return true;
 }
@@ -284,16 +286,16 @@ static void exchanged_action_is_behind_us(void **state)
 	struct sys_action old;
 
 	(void)state;
-	assert_false(gpusvm_segv_exchange(&mine, &old));
+	assert_false(gpusvm_front_exchange(SIGSEGV, &mine, &old));
 	assert_int_equal(gpusvm_segv_start(99), 0);
-	assert_true(gpusvm_segv_exchange(NULL, &old));
+	assert_true(gpusvm_front_exchange(SIGSEGV, NULL, &old));
 	assert_ptr_equal(old.handler, (void *)program_info);
-	assert_true(gpusvm_segv_exchange(&mine, NULL));
+	assert_true(gpusvm_front_exchange(SIGSEGV, &mine, NULL));
 	raise_fault(0, SI_USER, false);
 	assert_int_equal(calls, 0);
 	gpusvm_segv_stop();
 	assert_ptr_equal(kernel_action.handler, SIG_IGN);
-	assert_false(gpusvm_segv_exchange(NULL, &old));
+	assert_false(gpusvm_front_exchange(SIGSEGV, NULL, &old));
 }
 
 /* Who came later stays, and may still call us. */
@@ -389,7 +391,7 @@ static void kernel_refuses(void **state)
 	assert_int_equal(gpusvm_segv_start(99), -EINVAL);
 	fake_sys_fail(FAKE_SYS_SIGACTION, -EINVAL, 2);
 	assert_int_equal(gpusvm_segv_start(99), -EINVAL);
-	assert_false(gpusvm_segv_exchange(NULL, NULL));
+	assert_false(gpusvm_front_exchange(SIGSEGV, NULL, NULL));
 }
 
 #define segv_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
