@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libgpusvm-preload.so: libc's calls that change memory, or the handler of
- * SIGSEGV, in a program that was not written for libgpusvm, with the hooks of
- * gpusvm/hooks.h in front.
+ * libgpusvm-preload.so: libc's calls that change memory, or the handlers of
+ * SIGSEGV and SIGBUS, in a program that was not written for libgpusvm, with the
+ * hooks of gpusvm/hooks.h in front.
  *
  *	LD_PRELOAD=libgpusvm-preload.so program
  *
@@ -258,7 +258,7 @@ EXPORT long move_pages(int pid, unsigned long count, void **pages,
 	return gpusvm_move_pages(pid, count, pages, nodes, status, flags);
 }
 
-/* ---- The handler of SIGSEGV ---- */
+/* ---- The handlers of SIGSEGV and SIGBUS ---- */
 
 /*
  * All names that programs bind to, as glibc has them.  <signal.h> makes
@@ -267,32 +267,38 @@ EXPORT long move_pages(int pid, unsigned long count, void **pages,
  * of a handler that is not the program's.
  */
 
+/* Of which signals the library may have a handler. */
+static bool may_be_ours(long signum)
+{
+	return signum == SIGSEGV || signum == SIGBUS;
+}
+
 EXPORT int sigaction(int signum, const struct sigaction *action,
 		     struct sigaction *old)
 {
-	if (signum == SIGSEGV)
+	if (may_be_ours(signum))
 		return gpusvm_sigaction(signum, action, old);
 	return NEXT(sigaction)(signum, action, old);
 }
 ALIAS(__sigaction, sigaction);
 
-static sighandler_t set_handler(sighandler_t handler, int flags)
+static sighandler_t set_handler(int signum, sighandler_t handler, int flags)
 {
 	struct sigaction action = { .sa_handler = handler, .sa_flags = flags };
 	struct sigaction old;
 
 	if (!(flags & SA_NODEFER))
-		sigaddset(&action.sa_mask, SIGSEGV);
-	return gpusvm_sigaction(SIGSEGV, &action, &old) ? SIG_ERR
-							: old.sa_handler;
+		sigaddset(&action.sa_mask, signum);
+	return gpusvm_sigaction(signum, &action, &old) ? SIG_ERR
+						       : old.sa_handler;
 }
 
 /* BSD's: the handler stays, and calls that it interrupts go on. */
 EXPORT sighandler_t signal(int signum, sighandler_t handler)
 {
-	if (signum != SIGSEGV || handler == SIG_ERR)
+	if (!may_be_ours(signum) || handler == SIG_ERR)
 		return NEXT(signal)(signum, handler);
-	return set_handler(handler, SA_RESTART);
+	return set_handler(signum, handler, SA_RESTART);
 }
 ALIAS(bsd_signal, signal);
 ALIAS(ssignal, signal);
@@ -300,9 +306,9 @@ ALIAS(ssignal, signal);
 /* System V's: the handler is for one signal, and does not block it. */
 EXPORT sighandler_t sysv_signal(int signum, sighandler_t handler)
 {
-	if (signum != SIGSEGV || handler == SIG_ERR)
+	if (!may_be_ours(signum) || handler == SIG_ERR)
 		return NEXT(sysv_signal)(signum, handler);
-	return set_handler(handler, (int)SA_RESETHAND | SA_NODEFER);
+	return set_handler(signum, handler, (int)SA_RESETHAND | SA_NODEFER);
 }
 ALIAS(__sysv_signal, sysv_signal);
 
@@ -313,10 +319,10 @@ EXPORT sighandler_t sigset(int signum, sighandler_t handler)
 	struct sigaction old;
 	sigset_t set, before;
 
-	if (signum != SIGSEGV || handler == SIG_ERR)
+	if (!may_be_ours(signum) || handler == SIG_ERR)
 		return NEXT(sigset)(signum, handler);
 	if (gpusvm_sigaction(signum, NULL, &old) ||
-	    (!hold && set_handler(handler, 0) == SIG_ERR))
+	    (!hold && set_handler(signum, handler, 0) == SIG_ERR))
 		return SIG_ERR;
 	sigemptyset(&set);
 	sigaddset(&set, signum);
@@ -327,9 +333,9 @@ EXPORT sighandler_t sigset(int signum, sighandler_t handler)
 
 EXPORT int sigignore(int signum)
 {
-	if (signum != SIGSEGV)
+	if (!may_be_ours(signum))
 		return NEXT(sigignore)(signum);
-	return set_handler(SIG_IGN, 0) == SIG_ERR ? -1 : 0;
+	return set_handler(signum, SIG_IGN, 0) == SIG_ERR ? -1 : 0;
 }
 
 /* ---- The same by number ---- */
@@ -355,7 +361,7 @@ struct kernel_action {
 	unsigned long mask;
 };
 
-static long syscall_sigaction(const struct kernel_action *action,
+static long syscall_sigaction(int signum, const struct kernel_action *action,
 			      struct kernel_action *old)
 {
 	struct sigaction from, to;
@@ -366,7 +372,7 @@ static long syscall_sigaction(const struct kernel_action *action,
 		from.sa_flags = (int)action->flags;
 		memcpy(&from.sa_mask, &action->mask, sizeof(action->mask));
 	}
-	if (gpusvm_sigaction(SIGSEGV, action ? &from : NULL, &to))
+	if (gpusvm_sigaction(signum, action ? &from : NULL, &to))
 		return -1;
 	if (old) {
 		*old = (struct kernel_action){
@@ -476,9 +482,10 @@ EXPORT long syscall(long number, ...)
 		return change_other(number, a);
 	case SYS_rt_sigaction:
 		/* Of a set of another size there is none, says the kernel. */
-		if (a[0] != SIGSEGV || a[3] != sizeof(unsigned long))
+		if (!may_be_ours(a[0]) || a[3] != sizeof(unsigned long))
 			break;
-		return syscall_sigaction((const struct kernel_action *)a[1],
+		return syscall_sigaction((int)a[0],
+					 (const struct kernel_action *)a[1],
 					 (struct kernel_action *)a[2]);
 	default:
 		break;

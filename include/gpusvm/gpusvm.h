@@ -33,8 +33,8 @@ enum gpusvm_technique {
 /**
  * enum gpusvm_source - What tells of CPU faults and of changes of memory
  * @GPUSVM_SOURCE_AUTO: What the environment variable GPUSVM_SOURCE says
- *	(userfaultfd, user, mprotect or manual); without it the first that works
- *	of userfaultfd, userfaultfd for user mode only, and mprotect
+ *	(userfaultfd, user, mprotect, manual or sigbus); without it the first
+ *	that works of userfaultfd, userfaultfd for user mode only, and mprotect
  * @GPUSVM_SOURCE_USERFAULTFD: userfaultfd with everything, for which a process
  *	needs a privilege on most machines
  * @GPUSVM_SOURCE_USERFAULTFD_USER: userfaultfd for user mode only, for which it
@@ -45,6 +45,13 @@ enum gpusvm_technique {
  *	libgpusvm-preload.so); threads that touch it must not block SIGSEGV
  * @GPUSVM_SOURCE_MANUAL: The same without the handler: gpusvm_populate() brings
  *	memory home, and who touches it before gets a SIGSEGV
+ * @GPUSVM_SOURCE_USERFAULTFD_SIGBUS: userfaultfd whose faults raise a SIGBUS in
+ *	the thread that touched the memory, which then brings it home itself:
+ *	faster than to wake another thread, and a fault for each thread at a
+ *	time.  Callbacks run in that signal handler, on the stack of whoever
+ *	has the fault.  System calls on device-resident memory give EFAULT
+ *	(gpusvm_populate() is for that); threads that touch it must not block
+ *	SIGBUS, nor have their stack or thread-local storage on a device
  */
 enum gpusvm_source {
 	GPUSVM_SOURCE_AUTO,
@@ -52,6 +59,7 @@ enum gpusvm_source {
 	GPUSVM_SOURCE_USERFAULTFD_USER,
 	GPUSVM_SOURCE_MPROTECT,
 	GPUSVM_SOURCE_MANUAL,
+	GPUSVM_SOURCE_USERFAULTFD_SIGBUS,
 };
 
 /**
@@ -106,6 +114,8 @@ struct gpusvm_mm_opts {
 #define GPUSVM_FEATURE_CPU_FAULTS (1ul << 7)
 /* Changes of memory that nobody announces are told by the kernel. */
 #define GPUSVM_FEATURE_EVENTS (1ul << 8)
+/* A thread that touches device-resident memory brings it home itself. */
+#define GPUSVM_FEATURE_IN_THREAD (1ul << 9)
 
 /**
  * gpusvm_mm_open() - Mirror the address space of this process
@@ -126,9 +136,9 @@ struct gpusvm_mm_opts {
  * source does not have;
  * -EAGAIN or -ENOMEM for lack of resources.
  */
-GPUSVM_API int gpusvm_mm_open(struct mm_struct **mm,
-			      const struct gpusvm_mm_opts *opts)
-	GPUSVM_MUST_CHECK;
+GPUSVM_API int
+gpusvm_mm_open(struct mm_struct **mm,
+	       const struct gpusvm_mm_opts *opts) GPUSVM_MUST_CHECK;
 
 /**
  * gpusvm_mm_close() - Undo one gpusvm_mm_open()

@@ -247,14 +247,14 @@ GPUSVM_API long gpusvm_move_pages(int pid, unsigned long count, void **pages,
 struct sigaction;
 
 /**
- * gpusvm_sigaction() - sigaction(2), behind the library's handler of SIGSEGV
+ * gpusvm_sigaction() - sigaction(2), behind the library's signal handler
  * @signum: See sigaction(2)
  * @action: See sigaction(2)
  * @old: See sigaction(2)
  *
- * With the source mprotect the library has a handler of SIGSEGV, which passes
- * on what is not its own.  This sets and tells the program's action, that is
- * what it passes on to.  A program that calls sigaction() itself after
+ * With the source mprotect the library has a handler of SIGSEGV, with the source
+ * sigbus one of SIGBUS, which passes on what is not its own.  This sets and
+ * tells the program's action, that is what it passes on to.  A program that calls sigaction() itself after
  * gpusvm_mm_open() takes the library's handler away, and must call that for
  * what it does not know.  Otherwise the bare call.
  */

@@ -357,19 +357,10 @@ pid_t gpusvm_sys_gettid(void)
 	return (pid_t)call0(SYS_gettid);
 }
 
-/*
- * The kernel kills who faults with the signal blocked, so these remain: memory
- * of a program may be meant to.
- */
 void gpusvm_sys_block_signals(unsigned long *old)
 {
-	static const int kept[] = { SIGSEGV, SIGBUS,  SIGFPE,
-				    SIGILL,  SIGTRAP, SIGABRT };
-	unsigned long mask = ~0ul;
-	unsigned int i;
+	unsigned long mask = gpusvm_sys_sent_signals();
 
-	for (i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		mask &= ~(1ul << (kept[i] - 1));
 	call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, old, sizeof(mask));
 }
 

@@ -120,9 +120,26 @@ int gpusvm_sys_node(void);
 /* Threads and time */
 pid_t gpusvm_sys_getpid(void);
 pid_t gpusvm_sys_gettid(void);
-/* Block all signals but those that an instruction raises. */
+/*
+ * All signals but those that an instruction raises.  The kernel kills who
+ * faults with the signal blocked, so these remain: memory of a program may be
+ * meant to.
+ */
+static inline unsigned long gpusvm_sys_sent_signals(void)
+{
+	static const int kept[] = { SIGSEGV, SIGBUS,  SIGFPE,
+				    SIGILL,  SIGTRAP, SIGABRT };
+	unsigned long mask = ~0ul;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		mask &= ~(1ul << (kept[i] - 1));
+	return mask;
+}
+
+/* Block those. */
 void gpusvm_sys_block_signals(unsigned long *old);
-/* Block those, too: for what takes a lock that their handler takes. */
+/* Block the others, too: for what takes a lock that their handler takes. */
 void gpusvm_sys_block_all_signals(unsigned long *old);
 void gpusvm_sys_restore_signals(const unsigned long *old);
 int gpusvm_sys_futex_wait(unsigned int *word, unsigned int value,

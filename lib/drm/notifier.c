@@ -12,6 +12,7 @@
 
 #include "compiler.h"
 #include "itree.h"
+#include "nofault.h"
 
 static bool notifier_invalidate(struct mmu_interval_notifier *interval,
 				const struct mmu_notifier_range *mmu_range,
@@ -26,8 +27,10 @@ static bool notifier_invalidate(struct mmu_interval_notifier *interval,
 		return false;
 
 	gpusvm_down_write(&gpusvm->notifier_lock);
+	gpusvm_nofault_enter();
 	gpusvm_mmu_interval_set_seq(interval, cur_seq);
 	gpusvm->ops->invalidate(gpusvm, notifier, mmu_range);
+	gpusvm_nofault_leave();
 	gpusvm_up_write(&gpusvm->notifier_lock);
 	return true;
 }

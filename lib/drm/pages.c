@@ -13,6 +13,7 @@
 #include "dma.h"
 #include "fault_in.h"
 #include "mm.h"
+#include "nofault.h"
 #include "page.h"
 #include "page_size.h"
 #include "sys.h"
@@ -304,10 +305,12 @@ static int try_get_pages(struct mapping *map, unsigned long deadline_ns)
 		return err == -EBUSY ? -EAGAIN : err;
 
 	gpusvm_down_read(&gpusvm->notifier_lock);
+	gpusvm_nofault_enter();
 	if (gpusvm_mmu_interval_read_retry(interval, seq))
 		err = -EAGAIN;
 	else
 		err = publish(map);
+	gpusvm_nofault_leave();
 	gpusvm_up_read(&gpusvm->notifier_lock);
 	if (err)
 		return err;

@@ -11,6 +11,7 @@
 #include "compiler.h"
 #include "log.h"
 #include "mm.h"
+#include "nofault.h"
 #include "page_size.h"
 #include "sys.h"
 
@@ -164,10 +165,12 @@ void drm_gpusvm_notifier_lock(struct drm_gpusvm *gpusvm)
 {
 	lockdep_check_not_in_callback();
 	gpusvm_down_read(&gpusvm->notifier_lock);
+	gpusvm_nofault_enter();
 }
 
 void drm_gpusvm_notifier_unlock(struct drm_gpusvm *gpusvm)
 {
+	gpusvm_nofault_leave();
 	gpusvm_up_read(&gpusvm->notifier_lock);
 }
 

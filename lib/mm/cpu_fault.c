@@ -22,33 +22,69 @@ void gpusvm_cpu_fault_wake(struct mm_struct *mm, unsigned long addr)
  * An absent page that is not on a device: memory that came home and was dropped
  * since, or was never touched beside some that is on a device.
  */
-static int serve_absent(struct mm_struct *mm, const struct source_event *fault)
+static enum fault_result serve_absent(struct mm_struct *mm,
+				      const struct source_event *fault)
 {
 	int err;
 
 	err = mm->source->ops->zero(mm->source, fault->start, fault->write);
 	if (err == -EAGAIN)
-		return err;
+		return FAULT_UNSETTLED;
 	if (err)
 		gpusvm_cpu_fault_wake(mm, fault->start);
 	else
 		gpusvm_mm_count(&mm->stats.zero_faults, 1);
-	return 0;
+	return FAULT_SERVED;
 }
 
 /* A write to a page that is present: what protected it is over, or soon is. */
-static int serve_protected(struct mm_struct *mm,
-			   const struct source_event *fault)
+static enum fault_result serve_protected(struct mm_struct *mm,
+					 const struct source_event *fault)
 {
 	int err = mm->source->ops->protect(mm->source, fault->start,
 					   fault->start + PAGE_SIZE, false);
 
 	if (err == -EAGAIN)
-		return err;
+		return FAULT_UNSETTLED;
 	/* The mapping has gone, or is another one: that wakes nobody. */
 	if (err)
 		gpusvm_cpu_fault_wake(mm, fault->start);
-	return 0;
+	return FAULT_SERVED;
+}
+
+/*
+ * Any of these, or none of ours: a file that was cut off, memory of another
+ * userfaultfd.  The kernel would fill that one, too, but lets nobody trap what
+ * is another's or cannot be; what is trapped stays as it is.
+ */
+static enum fault_result serve_untold(struct mm_struct *mm,
+				      const struct source_event *fault)
+{
+	const struct source_ops *ops = mm->source->ops;
+	int err;
+
+	if (ops->trap(mm->source, fault->start, fault->end))
+		return FAULT_FAILED;
+	err = ops->zero(mm->source, fault->start, fault->write);
+	if (!err) {
+		gpusvm_mm_count(&mm->stats.zero_faults, 1);
+		return FAULT_SERVED;
+	}
+	if (err == -EEXIST)
+		err = ops->protect(mm->source, fault->start, fault->end, false);
+	if (err == -EAGAIN)
+		return FAULT_UNSETTLED;
+	/* Another thread may have been served, or the mapping has just gone. */
+	return !err || err == -ENOENT ? FAULT_PRESENT : FAULT_FAILED;
+}
+
+static enum fault_result serve_page(struct mm_struct *mm,
+				    const struct source_event *fault)
+{
+	if (fault->untold)
+		return serve_untold(mm, fault);
+	return fault->protect ? serve_protected(mm, fault)
+			      : serve_absent(mm, fault);
 }
 
 static enum fault_wait why_it_waits(enum vm_fault_result result,
@@ -59,8 +95,10 @@ static enum fault_wait why_it_waits(enum vm_fault_result result,
 	return vmf->holder ? WAIT_MIGRATION : WAIT_PAGE;
 }
 
-void gpusvm_cpu_fault_migrate(struct mm_struct *mm, struct job *job)
+enum fault_result gpusvm_cpu_fault_migrate(struct mm_struct *mm,
+					   struct job *job)
 {
+	enum fault_result served = FAULT_FAILED;
 	enum vm_fault_result result;
 	struct vm_fault vmf = {
 		.mm = mm,
@@ -75,55 +113,49 @@ void gpusvm_cpu_fault_migrate(struct mm_struct *mm, struct job *job)
 			gpusvm_cpu_fault_wake(mm, vmf.address);
 		gpusvm_watchdog_served(mm, vmf.start, vmf.end);
 		gpusvm_mm_count(&mm->stats.cpu_faults, 1);
+		served = FAULT_SERVED;
 		break;
 	case VM_FAULT_RETRY:
 	case VM_FAULT_TIMESLICE:
 		if (vmf.retry_ns)
 			gpusvm_handler_retry_at(mm, vmf.retry_ns);
-		if (!gpusvm_watchdog_waits(mm, job->fault.tid, vmf.address,
-					   why_it_waits(result, &vmf),
-					   vmf.holder))
-			gpusvm_sys_send_sigbus(job->fault.tid, vmf.address);
+		if (gpusvm_watchdog_waits(mm, job->fault.tid, vmf.address,
+					  why_it_waits(result, &vmf),
+					  vmf.holder))
+			served = FAULT_WAITS;
 		break;
 	case VM_FAULT_SIGBUS:
-		/*
-		 * The data stays on the device, and the next access tries
-		 * again; this one ends as the kernel's would.  One in a system
-		 * call tries on until the copy works or the process is
-		 * killed: signals do not end it.
-		 */
+		/* The data stays on the device, and the next access tries. */
 		if (READ_ONCE(mm->handler->failed_at) != vmf.address)
 			log_error("CPU fault at %#lx: it cannot come home, "
 				  "SIGBUS for thread %d",
 				  vmf.address, (int)job->fault.tid);
 		WRITE_ONCE(mm->handler->failed_at, vmf.address);
-		gpusvm_sys_send_sigbus(job->fault.tid, vmf.address);
-		gpusvm_mm_wake_all(mm);
 		break;
 	}
 	job->ops->put(job->zone_device_data, 1);
+	return served;
 }
 
-int gpusvm_cpu_fault_look_up(struct mm_struct *mm, struct job *job)
+enum fault_result gpusvm_cpu_fault_look_up(struct mm_struct *mm,
+					   struct job *job)
 {
 	const struct source_event *fault = &job->fault;
+	enum fault_result result = FAULT_WAITS;
 	struct page *page;
 	enum fault_wait why = WAIT_MIGRATION;
-	bool moving = false;
 	pid_t mover = 0;
-	int result = 0;
 
 	gpusvm_down_read(&mm->event_lock);
 	pthread_mutex_lock(&mm->pt_lock);
 	page = gpusvm_devpt_get(&mm->pt, fault->start);
 	if (!page) {
-		result = fault->protect ? serve_protected(mm, fault)
-					: serve_absent(mm, fault);
+		result = serve_page(mm, fault);
 	} else if (!page->migration) {
 		job->ops = page->pgmap->ops;
 		job->zone_device_data = page->zone_device_data;
 		job->ops->get(job->zone_device_data, 1);
-		result = 1;
+		result = FAULT_JOB;
 	} else if (page->migration->copying &&
 		   page->migration->tid == fault->tid) {
 		/*
@@ -135,7 +167,6 @@ int gpusvm_cpu_fault_look_up(struct mm_struct *mm, struct job *job)
 	} else {
 		/* Who migrates it wakes the thread afterwards. */
 		__atomic_store_n(&page->migration->met, true, __ATOMIC_SEQ_CST);
-		moving = true;
 		if (page->migration->fence)
 			why = WAIT_COPY;
 		if (page->migration->to_device)
@@ -143,8 +174,8 @@ int gpusvm_cpu_fault_look_up(struct mm_struct *mm, struct job *job)
 	}
 	pthread_mutex_unlock(&mm->pt_lock);
 	gpusvm_up_read(&mm->event_lock);
-	if (moving &&
+	if (result == FAULT_WAITS &&
 	    !gpusvm_watchdog_waits(mm, fault->tid, fault->start, why, mover))
-		gpusvm_sys_send_sigbus(fault->tid, fault->start);
+		return FAULT_FAILED;
 	return result;
 }

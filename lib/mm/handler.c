@@ -11,9 +11,11 @@
 #include "compiler.h"
 #include "cpu_fault.h"
 #include "events.h"
+#include "in_thread.h"
 #include "log.h"
 #include "migration.h"
 #include "mm.h"
+#include "nofault.h"
 #include "page.h"
 #include "page_size.h"
 #include "probe.h"
@@ -207,12 +209,23 @@ void gpusvm_handler_retry_at(struct mm_struct *mm, unsigned long ns)
 	}
 }
 
+/*
+ * An access that cannot be served ends as the kernel's would, and the next one
+ * tries again.  One in a system call tries on until the copy works or the
+ * process is killed: signals do not end it.
+ */
+static void fail(struct mm_struct *mm, const struct source_event *fault)
+{
+	gpusvm_sys_send_sigbus(fault->tid, fault->start);
+	gpusvm_mm_wake_all(mm);
+}
+
 static void do_job(struct mm_struct *mm, struct job *job)
 {
-	if (job->ops)
-		gpusvm_cpu_fault_migrate(mm, job);
-	else
+	if (!job->ops)
 		gpusvm_handler_finish(mm, &job->applied, job->epoch);
+	else if (gpusvm_cpu_fault_migrate(mm, job) == FAULT_FAILED)
+		fail(mm, &job->fault);
 }
 
 static void do_jobs(struct mm_struct *mm)
@@ -228,19 +241,33 @@ static void do_jobs(struct mm_struct *mm)
 /* How soon a fault that found the queue full is retried. */
 #define FULL_RETRY_NS (1000ul * 1000)
 
+static void queue_fault(struct mm_struct *mm, struct job *job)
+{
+	if (push_job(mm->handler, job))
+		return;
+	job->ops->put(job->zone_device_data, 1);
+	gpusvm_handler_retry_at(mm, gpusvm_sys_now_ns() + FULL_RETRY_NS);
+}
+
+void gpusvm_handler_give(struct mm_struct *mm, struct job *job)
+{
+	queue_fault(mm, job);
+	wake_all_handlers(mm->handler);
+}
+
 static void serve_fault(struct mm_struct *mm, const struct source_event *fault)
 {
 	struct job job = { .fault = *fault };
+	enum fault_result result;
 	unsigned int attempt = 0;
-	int result;
 
 	probe3(cpu_fault, fault->start, fault->write, fault->tid);
-	while ((result = gpusvm_cpu_fault_look_up(mm, &job)) == -EAGAIN)
+	while ((result = gpusvm_cpu_fault_look_up(mm, &job)) == FAULT_UNSETTLED)
 		gpusvm_handler_settle(mm, attempt++);
-	if (!result || push_job(mm->handler, &job))
-		return;
-	job.ops->put(job.zone_device_data, 1);
-	gpusvm_handler_retry_at(mm, gpusvm_sys_now_ns() + FULL_RETRY_NS);
+	if (result == FAULT_JOB)
+		queue_fault(mm, &job);
+	else if (result == FAULT_FAILED)
+		fail(mm, fault);
 }
 
 void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt)
@@ -345,6 +372,7 @@ static void *reader_main(void *arg)
 {
 	struct mm_struct *mm = arg;
 
+	gpusvm_nofault_enter();
 	serve(mm);
 	while (!READ_ONCE(mm->handler->stop))
 		wait_and_serve(mm, mm->handler->wake_fd, &mm);
@@ -403,6 +431,7 @@ static void *spare_main(void *arg)
 	unsigned long taken, last = 0;
 	unsigned int quiet = 0;
 
+	gpusvm_nofault_enter();
 	while (!READ_ONCE(handler->stop)) {
 		taken = spare_sleep(handler, quiet >= LOOKS);
 		quiet = taken == last ? quiet + 1 : 0;
@@ -487,6 +516,8 @@ int gpusvm_handler_start(struct mm_struct *mm, unsigned int most)
 	while (!err && handler->nthreads < 3);
 	if (err)
 		gpusvm_handler_stop(mm);
+	else
+		gpusvm_in_thread_start(mm);
 	return err;
 }
 
@@ -509,6 +540,7 @@ void gpusvm_handler_stop(struct mm_struct *mm)
 		}
 		gpusvm_free_pages(handler->stacks[i], STACK_SIZE);
 	}
+	gpusvm_in_thread_stop(mm);
 	/* Room for whoever takes what they left. */
 	handler->nthreads = 2;
 	do_jobs(mm);

@@ -18,6 +18,7 @@
 #include <pthread.h>
 
 #include "events.h"
+#include "source.h"
 
 /* Threads that read, at most, and those that do when all others work. */
 #define HANDLER_READERS 8u
@@ -66,6 +67,7 @@ struct job {
  * @epoch: 0 or 1: what an event that is applied now counts for
  * @in_epoch: Events applied in each epoch and not done
  * @wait_lock: Held by the one thread that waits for an epoch
+ * @server: How threads serve their own faults, if they do
  */
 struct handler {
 	pthread_t threads[HANDLER_MAX];
@@ -89,6 +91,7 @@ struct handler {
 	unsigned int epoch;
 	unsigned long in_epoch[2];
 	pthread_mutex_t wait_lock;
+	struct fault_server server;
 };
 
 /* NULL without memory; freed by gpusvm_free(). */
@@ -104,6 +107,9 @@ void gpusvm_handler_stop(struct mm_struct *mm);
  * -EAGAIN from the source, any number of times.
  */
 void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt);
+
+/* Have a fault's job done by a handler thread. */
+void gpusvm_handler_give(struct mm_struct *mm, struct job *job);
 
 /* Let threads that wait for a fault try again at @ns. */
 void gpusvm_handler_retry_at(struct mm_struct *mm, unsigned long ns);

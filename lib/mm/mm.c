@@ -232,7 +232,7 @@ static const char *bad_opts(const struct gpusvm_mm_opts *opts)
 	    opts->technique > GPUSVM_TECHNIQUE_WRITE_PROTECT)
 		return "no such technique";
 	if (opts->source < GPUSVM_SOURCE_AUTO ||
-	    opts->source > GPUSVM_SOURCE_MANUAL)
+	    opts->source > GPUSVM_SOURCE_USERFAULTFD_SIGBUS)
 		return "no such source";
 	if (opts->cpu_fault_bytes && (!is_power_of_2(opts->cpu_fault_bytes) ||
 				      opts->cpu_fault_bytes < PAGE_SIZE))

@@ -14,6 +14,7 @@ static const char *const names[] = {
 	[GPUSVM_SOURCE_USERFAULTFD_USER] = "user",
 	[GPUSVM_SOURCE_MPROTECT] = "mprotect",
 	[GPUSVM_SOURCE_MANUAL] = "manual",
+	[GPUSVM_SOURCE_USERFAULTFD_SIGBUS] = "sigbus",
 };
 
 /* What the environment asks for; -EINVAL if it names no source. */
@@ -31,7 +32,7 @@ static int from_environment(enum gpusvm_source *wanted)
 		return 0;
 	}
 	log_error("mm_open: GPUSVM_SOURCE is none of userfaultfd, user, "
-		  "mprotect, manual");
+		  "mprotect, manual, sigbus");
 	return -EINVAL;
 }
 
@@ -63,6 +64,7 @@ int gpusvm_source_open(enum gpusvm_source wanted, struct source **source)
 	switch (wanted) {
 	case GPUSVM_SOURCE_USERFAULTFD:
 	case GPUSVM_SOURCE_USERFAULTFD_USER:
+	case GPUSVM_SOURCE_USERFAULTFD_SIGBUS:
 		return gpusvm_uffd_open(wanted, source);
 	case GPUSVM_SOURCE_MPROTECT:
 	case GPUSVM_SOURCE_MANUAL:

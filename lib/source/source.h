@@ -30,6 +30,8 @@ enum source_event_type {
  * @type: What happened
  * @write: For a fault: it was a write
  * @protect: For a fault: the page is present but write-protected
+ * @untold: For a fault: it is not known whether the page is absent, or
+ *	write-protected, or no business of the source's
  * @start: First address; for a fault the page
  * @end: End, exclusive
  * @to: New first address of a remap
@@ -40,6 +42,7 @@ struct source_event {
 	enum source_event_type type;
 	bool write;
 	bool protect;
+	bool untold;
 	unsigned long start;
 	unsigned long end;
 	unsigned long to;
@@ -48,6 +51,37 @@ struct source_event {
 };
 
 #define SOURCE_BATCH 16
+
+/**
+ * enum fault_result - What becomes of a fault
+ * @FAULT_SERVED: The thread makes its access again
+ * @FAULT_PRESENT: The same, but the page was there already
+ * @FAULT_WAITS: It waits until the source is told to wake it
+ * @FAULT_FAILED: It cannot be served, or is not the library's: a SIGBUS
+ * @FAULT_JOB: A device page is to be brought home
+ * @FAULT_UNSETTLED: The source must settle first
+ */
+enum fault_result {
+	FAULT_SERVED,
+	FAULT_PRESENT,
+	FAULT_WAITS,
+	FAULT_FAILED,
+	FAULT_JOB,
+	FAULT_UNSETTLED,
+};
+
+/**
+ * struct fault_server - How a thread serves a fault of its own
+ * @serve: Runs in a signal handler, with all signals blocked but those that an
+ *	instruction raises; the first four of the results.  @cramped: there is
+ *	little room on the stack
+ * @arg: First argument of it
+ */
+struct fault_server {
+	enum fault_result (*serve)(void *arg, const struct source_event *fault,
+				   bool cramped);
+	void *arg;
+};
 
 struct source;
 
@@ -77,7 +111,11 @@ struct source;
  *	returns as @copy does
  * @child_copy: As @copy, in a child
  *
- * A source that traps by taking the program's protection away has these, too,
+ * A source whose faults the threads serve themselves has this, too:
+ * @serve: Faults are served by @server from now on; with NULL nobody is in it
+ *	any more when this returns, and who has a fault waits for the close
+ *
+ * A source that traps by taking the program's protection away has these,
  * and others have none of them (NULL):
  * @guard: Let accesses to [start, end) wait, which is mapped with the protection
  *	@prot as one piece; @take follows, and undoes it if it fails.  -EINVAL if
@@ -117,6 +155,7 @@ struct source_ops {
 	long (*child_copy)(struct source *source, int child_fd,
 			   unsigned long to, unsigned long from,
 			   unsigned long len);
+	void (*serve)(struct source *source, const struct fault_server *server);
 	int (*guard)(struct source *source, unsigned long start,
 		     unsigned long end, int prot);
 	int (*release)(struct source *source, unsigned long start,

@@ -16,6 +16,8 @@
 #include "compiler.h"
 #include "log.h"
 #include "page_size.h"
+#include "park.h"
+#include "sigbus.h"
 #include "sys.h"
 
 /* Zeros to copy from: one copy call of a huge page fills a staging area. */
@@ -300,6 +302,102 @@ static const struct source_ops uffd_ops = {
 	.child_copy = uffd_child_copy,
 };
 
+/* ---- Faults by SIGBUS: nobody waits in the kernel, so it wakes nobody ---- */
+
+static int sigbus_wake(struct source *source, unsigned long start,
+		       unsigned long end)
+{
+	(void)source;
+	gpusvm_park_wake(start, end);
+	return 0;
+}
+
+static int sigbus_zero(struct source *source, unsigned long addr, bool write)
+{
+	int err = uffd_zero(source, addr, write);
+
+	if (!err)
+		gpusvm_park_wake(addr, addr + PAGE_SIZE);
+	return err;
+}
+
+static int sigbus_protect(struct source *source, unsigned long start,
+			  unsigned long end, bool on)
+{
+	int err = uffd_protect(source, start, end, on);
+
+	if (!err && !on)
+		gpusvm_park_wake(start, end);
+	return err;
+}
+
+static long woken(unsigned long to, long done)
+{
+	if (done > 0)
+		gpusvm_park_wake(to, to + (unsigned long)done);
+	return done;
+}
+
+static long sigbus_copy(struct source *source, unsigned long to,
+			unsigned long from, unsigned long len)
+{
+	return woken(to, uffd_copy(source, to, from, len));
+}
+
+static long sigbus_move(struct source *source, unsigned long to,
+			unsigned long from, unsigned long len)
+{
+	return woken(to, uffd_move(source, to, from, len));
+}
+
+static void sigbus_serve(struct source *source,
+			 const struct fault_server *server)
+{
+	(void)source;
+	gpusvm_sigbus_serve(server);
+}
+
+/* In this order: whoever has a fault has none any more when the first is done */
+static void sigbus_close(struct source *source)
+{
+	uffd_close(source);
+	gpusvm_sigbus_stop();
+}
+
+static const struct source_ops sigbus_ops = {
+	.name = "userfaultfd by SIGBUS",
+	.close = sigbus_close,
+	.read = uffd_read,
+	.watch = uffd_watch,
+	.trap = uffd_trap,
+	.settled = uffd_settled,
+	.wake = sigbus_wake,
+	.zero = sigbus_zero,
+	.protect = sigbus_protect,
+	.copy = sigbus_copy,
+	.move = sigbus_move,
+	.take = uffd_take,
+	.stage = uffd_stage,
+	.empty = uffd_empty,
+	.fill = uffd_fill,
+	.child_copy = uffd_child_copy,
+	.serve = sigbus_serve,
+};
+
+/* ---- Opening ---- */
+
+static int negotiate(struct uffd *uffd)
+{
+	int err = gpusvm_uffd_negotiate(uffd);
+
+	if (err || uffd->wanted != GPUSVM_SOURCE_USERFAULTFD_SIGBUS)
+		return err;
+	err = gpusvm_sigbus_start();
+	if (err)
+		gpusvm_sys_close(uffd->source.fd);
+	return err;
+}
+
 int gpusvm_uffd_open(enum gpusvm_source wanted, struct source **source)
 {
 	struct uffd *uffd = gpusvm_alloc(sizeof(*uffd));
@@ -307,12 +405,14 @@ int gpusvm_uffd_open(enum gpusvm_source wanted, struct source **source)
 
 	if (!uffd)
 		return -ENOMEM;
-	uffd->source.ops = &uffd_ops;
+	uffd->source.ops = wanted == GPUSVM_SOURCE_USERFAULTFD_SIGBUS
+				   ? &sigbus_ops
+				   : &uffd_ops;
 	uffd->wanted = wanted;
 	uffd->zeros_size = max(ZEROS_SIZE, PAGE_SIZE);
 	uffd->zeros =
 		(unsigned long)gpusvm_alloc_pages(uffd->zeros_size, PAGE_SIZE);
-	err = uffd->zeros ? gpusvm_uffd_negotiate(uffd) : -ENOMEM;
+	err = uffd->zeros ? negotiate(uffd) : -ENOMEM;
 	if (err) {
 		if (uffd->zeros)
 			gpusvm_free_pages((void *)uffd->zeros,

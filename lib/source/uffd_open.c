@@ -75,6 +75,20 @@ static void tell_why_not(const struct uffd *uffd, int err)
 			   -err);
 }
 
+/* Faults of system calls are refused anyway, so no privilege is needed. */
+static int open_sigbus(const struct uffd *uffd, unsigned long *features)
+{
+	int fd;
+
+	*features |= GPUSVM_FEATURE_IN_THREAD;
+	fd = gpusvm_sys_userfaultfd(FD_FLAGS | UFFD_USER_MODE_ONLY);
+	if (fd < 0)
+		fd = open_full();
+	if (fd < 0)
+		tell_why_not(uffd, fd);
+	return fd;
+}
+
 /*
  * Full service first; a descriptor that serves no faults of system calls is
  * open to every process on most machines, and better than nothing.
@@ -85,6 +99,8 @@ static int open_fd(const struct uffd *uffd, unsigned long *features)
 
 	*features = GPUSVM_FEATURE_USERFAULTFD | GPUSVM_FEATURE_CPU_FAULTS |
 		    GPUSVM_FEATURE_EVENTS;
+	if (uffd->wanted == GPUSVM_SOURCE_USERFAULTFD_SIGBUS)
+		return open_sigbus(uffd, features);
 	if (uffd->wanted != GPUSVM_SOURCE_USERFAULTFD_USER) {
 		err = open_full();
 		if (err >= 0) {
@@ -158,13 +174,23 @@ static unsigned long features_of(unsigned long api)
 
 int gpusvm_uffd_negotiate(struct uffd *uffd)
 {
+	unsigned long needed = FEATURES_NEEDED, wanted = FEATURES_WANTED;
 	int err, fd;
+
+	/*
+	 * A child would have SIGBUSes as long as its descriptor is open, and
+	 * nobody there who serves them.
+	 */
+	if (uffd->wanted == GPUSVM_SOURCE_USERFAULTFD_SIGBUS) {
+		needed |= UFFD_FEATURE_SIGBUS;
+		wanted &= ~(unsigned long)UFFD_FEATURE_EVENT_FORK;
+	}
 
 	fd = open_fd(uffd, &uffd->source.features);
 	if (fd < 0)
 		return fd;
-	err = handshake(fd, FEATURES_NEEDED | FEATURES_WANTED, &uffd->api);
-	if (!err && (uffd->api & FEATURES_NEEDED) != FEATURES_NEEDED) {
+	err = handshake(fd, needed | wanted, &uffd->api);
+	if (!err && (uffd->api & needed) != needed) {
 		log_error("userfaultfd of this kernel has features %#lx, too "
 			  "few: Linux 5.7 is needed",
 			  uffd->api);

@@ -60,7 +60,7 @@ static void on_sigbus(int signal)
 static void restore_sigbus(void *arg)
 {
 	(void)arg;
-	sigaction(SIGBUS, &old_action, NULL);
+	gpusvm_sigaction(SIGBUS, &old_action, NULL);
 }
 
 /* CMocka has a handler of its own, but around the test function only. */
@@ -74,7 +74,7 @@ static void catch_sigbus(void)
 		test_skip("the thread sanitizer keeps signals back after a "
 			  "siglongjmp()");
 	signals = 0;
-	assert_int_equal(sigaction(SIGBUS, &action, &old_action), 0);
+	assert_int_equal(gpusvm_sigaction(SIGBUS, &action, &old_action), 0);
 	test_cleanup(restore_sigbus, NULL);
 }
 

@@ -3,7 +3,8 @@
  * A program with a handler of SIGSEGV of its own, set by whatever name libc has
  * for that, before the address space is opened or after, while the source is
  * mprotect: it gets its own faults as ever, and those of memory on the device
- * are the library's.
+ * are the library's.  With GPUSVM_TEST_SOURCE=sigbus a handler of SIGBUS, while
+ * the source is that.
  *
  * Each test is a process.  argv[1]: only the tests whose names have this in
  * them.
@@ -31,6 +32,10 @@ sighandler_t bsd_signal(int signum, sighandler_t handler);
 int __sigaction(int signum, const struct sigaction *action,
 		struct sigaction *old);
 
+/* By which memory on the device faults, and what else does so with it. */
+static enum gpusvm_source source = GPUSVM_SOURCE_MPROTECT;
+static int fault_signal = SIGSEGV;
+
 static unsigned char *mem, *none;
 static char *stack;
 
@@ -39,7 +44,7 @@ static char *stack;
 static sigjmp_buf back;
 static volatile sig_atomic_t times;
 static void *volatile fault_addr;
-static volatile bool on_stack, segv_blocked, usr1_blocked;
+static volatile bool on_stack, fault_blocked, usr1_blocked;
 
 static void note(const void *local)
 {
@@ -49,20 +54,20 @@ static void note(const void *local)
 	on_stack = (const char *)local >= stack &&
 		   (const char *)local < stack + SIZE;
 	sigprocmask(SIG_SETMASK, NULL, &now);
-	segv_blocked = sigismember(&now, SIGSEGV);
+	fault_blocked = sigismember(&now, fault_signal);
 	usr1_blocked = sigismember(&now, SIGUSR1);
 }
 
-static void on_segv(int sig)
+static void on_fault(int sig)
 {
-	check(sig == SIGSEGV);
+	check(sig == fault_signal);
 	note(&sig);
 	siglongjmp(back, 1);
 }
 
-static void on_segv_info(int sig, siginfo_t *info, void *context)
+static void on_fault_info(int sig, siginfo_t *info, void *context)
 {
-	check(sig == SIGSEGV && context);
+	check(sig == fault_signal && context);
 	fault_addr = info->si_addr;
 	note(&sig);
 	siglongjmp(back, 1);
@@ -75,11 +80,11 @@ static void by_sigaction_with(int flags)
 	struct sigaction action = { .sa_flags = flags };
 
 	if (flags & SA_SIGINFO)
-		action.sa_sigaction = on_segv_info;
+		action.sa_sigaction = on_fault_info;
 	else
-		action.sa_handler = on_segv;
+		action.sa_handler = on_fault;
 	sigaddset(&action.sa_mask, SIGUSR1);
-	check(!sigaction(SIGSEGV, &action, NULL));
+	check(!sigaction(fault_signal, &action, NULL));
 }
 
 static void by_sigaction(void)
@@ -104,36 +109,36 @@ static void by_sigaction_nested(void)
 
 static void by_other_sigaction(void)
 {
-	struct sigaction action = { .sa_handler = on_segv };
+	struct sigaction action = { .sa_handler = on_fault };
 
 	sigaddset(&action.sa_mask, SIGUSR1);
-	check(!__sigaction(SIGSEGV, &action, NULL));
+	check(!__sigaction(fault_signal, &action, NULL));
 }
 
 static void by_signal(void)
 {
-	check(signal(SIGSEGV, on_segv) == SIG_DFL);
+	check(signal(fault_signal, on_fault) == SIG_DFL);
 }
 
 static void by_bsd_signal(void)
 {
-	check(bsd_signal(SIGSEGV, on_segv) == SIG_DFL);
+	check(bsd_signal(fault_signal, on_fault) == SIG_DFL);
 }
 
 static void by_ssignal(void)
 {
-	check(ssignal(SIGSEGV, on_segv) == SIG_DFL);
+	check(ssignal(fault_signal, on_fault) == SIG_DFL);
 }
 
 static void by_sysv_signal(void)
 {
-	check(sysv_signal(SIGSEGV, on_segv) == SIG_DFL);
+	check(sysv_signal(fault_signal, on_fault) == SIG_DFL);
 }
 
 /* What signal() is with -D_XOPEN_SOURCE alone. */
 static void by_other_sysv_signal(void)
 {
-	check(__sysv_signal(SIGSEGV, on_segv) == SIG_DFL);
+	check(__sysv_signal(fault_signal, on_fault) == SIG_DFL);
 }
 
 /* Deprecated, and there all the same. */
@@ -141,17 +146,17 @@ static void by_other_sysv_signal(void)
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 static void by_sigset(void)
 {
-	check(sigset(SIGSEGV, on_segv) == SIG_DFL);
+	check(sigset(fault_signal, on_fault) == SIG_DFL);
 	/* Until it is set again the signal is held back. */
-	check(sigset(SIGSEGV, SIG_HOLD) == on_segv);
-	check(sigset(SIGSEGV, SIG_HOLD) == SIG_HOLD);
-	check(sigset(SIGSEGV, on_segv) == SIG_HOLD);
-	check(sigset(SIGSEGV, on_segv) == on_segv);
+	check(sigset(fault_signal, SIG_HOLD) == on_fault);
+	check(sigset(fault_signal, SIG_HOLD) == SIG_HOLD);
+	check(sigset(fault_signal, on_fault) == SIG_HOLD);
+	check(sigset(fault_signal, on_fault) == on_fault);
 }
 
-static int ignore_segv(void)
+static int ignore_fault(void)
 {
-	return sigignore(SIGSEGV);
+	return sigignore(fault_signal);
 }
 #pragma GCC diagnostic pop
 
@@ -163,14 +168,15 @@ static void by_number(void)
 		unsigned long flags;
 		void (*restorer)(void);
 		unsigned long mask;
-	} action = { .handler = on_segv, .mask = 1ul << (SIGUSR1 - 1) }, old;
+	} action = { .handler = on_fault, .mask = 1ul << (SIGUSR1 - 1) }, old;
 
 	memset(&old, 0xff, sizeof(old));
-	check(!syscall(SYS_rt_sigaction, SIGSEGV, &action, &old, 8l));
+	check(!syscall(SYS_rt_sigaction, fault_signal, &action, &old, 8l));
 	check(old.handler == SIG_DFL && !old.flags && !old.mask);
-	check(!syscall(SYS_rt_sigaction, SIGSEGV, NULL, &old, 8l));
-	check(old.handler == on_segv && old.mask == action.mask);
-	check(syscall(SYS_rt_sigaction, SIGSEGV, &action, NULL, 4l) == -1 &&
+	check(!syscall(SYS_rt_sigaction, fault_signal, NULL, &old, 8l));
+	check(old.handler == on_fault && old.mask == action.mask);
+	check(syscall(SYS_rt_sigaction, fault_signal, &action, NULL, 4l) ==
+		      -1 &&
 	      errno == EINVAL);
 }
 
@@ -233,25 +239,25 @@ static void own_fault(const struct way *way)
 	check(times == before + 1);
 	check(!(way->traits & INFO) || fault_addr == none + 123);
 	check(!(way->traits & STACK) || on_stack);
-	check(segv_blocked == !(way->traits & NESTED));
+	check(fault_blocked == !(way->traits & NESTED));
 	check(usr1_blocked == !!(way->traits & MASK));
 	sigprocmask(SIG_SETMASK, NULL, &now);
-	check(!sigismember(&now, SIGSEGV) && !sigismember(&now, SIGUSR1));
+	check(!sigismember(&now, fault_signal) && !sigismember(&now, SIGUSR1));
 }
 
 static void check_told(const struct way *way, bool reset)
 {
 	struct sigaction now;
 
-	check(!sigaction(SIGSEGV, NULL, &now));
+	check(!sigaction(fault_signal, NULL, &now));
 	if (reset) {
 		check(now.sa_handler == SIG_DFL);
 		return;
 	}
 	if (way->traits & INFO)
-		check(now.sa_sigaction == on_segv_info);
+		check(now.sa_sigaction == on_fault_info);
 	else
-		check(now.sa_handler == on_segv);
+		check(now.sa_handler == on_fault);
 	check(!(now.sa_flags & SA_SIGINFO) == !(way->traits & INFO));
 	check(!(now.sa_flags & SA_ONSTACK) == !(way->traits & STACK));
 	check(!(now.sa_flags & (int)SA_RESETHAND) == !(way->traits & ONCE));
@@ -259,12 +265,12 @@ static void check_told(const struct way *way, bool reset)
 	check(sigismember(&now.sa_mask, SIGUSR1) == !!(way->traits & MASK));
 }
 
-static void open_mprotect(void)
+static void open_source(void)
 {
-	int err = device_open(GPUSVM_SOURCE_MPROTECT);
+	int err = device_open(source);
 
 	if (err)
-		printf("the source mprotect: %s\n", strerror(-err));
+		printf("the source: %s\n", strerror(-err));
 	check(!err);
 }
 
@@ -272,7 +278,7 @@ static void handler(const struct way *way, bool late)
 {
 	if (!late)
 		way->set();
-	open_mprotect();
+	open_source();
 	round_trip(1);
 	if (late)
 		way->set();
@@ -293,23 +299,23 @@ static void handler(const struct way *way, bool late)
 
 static void sent_signal_is_ignored(void)
 {
-	open_mprotect();
-	check(!ignore_segv());
-	check(!raise(SIGSEGV));
+	open_source();
+	check(!ignore_fault());
+	check(!raise(fault_signal));
 	round_trip(1);
-	check(signal(SIGSEGV, SIG_DFL) == SIG_IGN);
+	check(signal(fault_signal, SIG_DFL) == SIG_IGN);
 	device_close();
 }
 
 static void bad_handlers_are_refused(void)
 {
-	open_mprotect();
+	open_source();
 	by_signal();
 	errno = 0;
-	check(signal(SIGSEGV, SIG_ERR) == SIG_ERR && errno == EINVAL);
+	check(signal(fault_signal, SIG_ERR) == SIG_ERR && errno == EINVAL);
 	errno = 0;
-	check(sysv_signal(SIGSEGV, SIG_ERR) == SIG_ERR && errno == EINVAL);
-	check(signal(SIGSEGV, on_segv) == on_segv);
+	check(sysv_signal(fault_signal, SIG_ERR) == SIG_ERR && errno == EINVAL);
+	check(signal(fault_signal, on_fault) == on_fault);
 	round_trip(1);
 	device_close();
 }
@@ -318,9 +324,9 @@ static void other_signals_are_libcs(void)
 {
 	struct sigaction now;
 
-	open_mprotect();
-	check(signal(SIGUSR2, on_segv) == SIG_DFL);
-	check(sysv_signal(SIGUSR2, SIG_IGN) == on_segv);
+	open_source();
+	check(signal(SIGUSR2, on_fault) == SIG_DFL);
+	check(sysv_signal(SIGUSR2, SIG_IGN) == on_fault);
 	check(!sigaction(SIGUSR2, NULL, &now) && now.sa_handler == SIG_IGN);
 	check(now.sa_flags & (int)SA_RESETHAND);
 	round_trip(1);
@@ -332,7 +338,7 @@ static void handler_for_once_is_for_once(void)
 {
 	static const struct way once = { .traits = ONCE | NESTED };
 
-	open_mprotect();
+	open_source();
 	by_sysv_signal();
 	own_fault(&once);
 	round_trip(1);
@@ -346,6 +352,17 @@ static void handler_for_once_is_for_once(void)
 static const char *wanted = "";
 static bool failed;
 
+/* Memory that nobody may touch: of a file that ends before. */
+static void cut_off(void *addr)
+{
+	int fd = memfd_create("none", MFD_CLOEXEC);
+
+	check(fd >= 0);
+	check(mmap(addr, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		   fd, 0) == addr);
+	close(fd);
+}
+
 static void set_up(void)
 {
 	stack_t alternate = { .ss_size = SIZE };
@@ -353,6 +370,8 @@ static void set_up(void)
 	alarm(SECONDS);
 	mem = device_map(SIZE, PROT_READ | PROT_WRITE);
 	none = device_map(SIZE, PROT_NONE);
+	if (fault_signal == SIGBUS)
+		cut_off(none);
 	stack = (char *)device_map(SIZE, PROT_READ | PROT_WRITE);
 	alternate.ss_sp = stack;
 	check(!sigaltstack(&alternate, NULL));
@@ -406,8 +425,13 @@ static void run_way(const struct way *way, bool late)
 
 int main(int argc, char **argv)
 {
+	const char *value = getenv("GPUSVM_TEST_SOURCE");
 	size_t i;
 
+	if (value && !strcmp(value, "sigbus")) {
+		source = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
+		fault_signal = SIGBUS;
+	}
 	if (argc > 1)
 		wanted = argv[1];
 	for (i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
@@ -418,6 +442,6 @@ int main(int argc, char **argv)
 	run("bad_handlers_are_refused", bad_handlers_are_refused, 0);
 	run("other_signals_are_libcs", other_signals_are_libcs, 0);
 	run("handler_for_once_is_for_once", handler_for_once_is_for_once,
-	    SIGSEGV);
+	    fault_signal);
 	return failed;
 }

@@ -683,7 +683,7 @@ static void forced_source_that_is_not_there_says_why(void)
 	/* The option goes first. */
 	check(!device_open(GPUSVM_SOURCE_MANUAL));
 	device_close();
-	check(device_open((enum gpusvm_source)5) == -EINVAL);
+	check(device_open((enum gpusvm_source)6) == -EINVAL);
 }
 
 static void environment_chooses(void)

@@ -289,12 +289,14 @@ static void set_up(const char *how, unsigned long largest, bool disk)
 	const unsigned long *chunks = chunk_sizes;
 	int err;
 
+	if (!strncmp(how, "sigbus", strlen("sigbus")))
+		opts.source = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
 	if (!strcmp(how, "mprotect"))
 		opts.source = GPUSVM_SOURCE_MPROTECT;
 	else
-		opts.technique = strcmp(how, "wp")
-					 ? GPUSVM_TECHNIQUE_MOVE
-					 : GPUSVM_TECHNIQUE_WRITE_PROTECT;
+		opts.technique = strstr(how, "wp")
+					 ? GPUSVM_TECHNIQUE_WRITE_PROTECT
+					 : GPUSVM_TECHNIQUE_MOVE;
 	gpusvm_set_log(log_line, NULL, GPUSVM_LOG_WARNING);
 	err = gpusvm_mm_open(&mm, &opts);
 	if (err)

@@ -275,6 +275,8 @@ static void read_environment(void)
 		mm_opts.source = GPUSVM_SOURCE_MPROTECT;
 	else if (value && !strcmp(value, "manual"))
 		mm_opts.source = GPUSVM_SOURCE_MANUAL;
+	else if (value && !strcmp(value, "sigbus"))
+		mm_opts.source = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
 }
 
 static int run(const struct CMUnitTest *tests, size_t num_tests)

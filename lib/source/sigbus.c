@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* SIGBUS as a source of faults: see sigbus.h. */
+#include "sigbus.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include "alloc.h"
+#include "compiler.h"
+#include "front.h"
+#include "page_size.h"
+#include "park.h"
+#include "sys.h"
+
+/* Room for a driver's callbacks; less of an alternate stack is too little. */
+#define ROOM (64ul << 10)
+
+/* How long to wait for others to get on. */
+#define NAP_NS (50l * 1000)
+
+/* A page that is there may still be faulted on by who came too late; not often */
+#define PRESENT_TRIES 16
+
+static bool serve(const siginfo_t *info, void *context);
+
+static struct front front = FRONT_INIT(SIGBUS, 0, serve);
+
+/**
+ * struct bus - Who serves
+ * @server: NULL for nobody; atomic
+ * @inside: Threads that may be in it; atomic
+ * @closing: There was one
+ * @original: True in the process, and in a child that shares its memory; false
+ *	in one that has a copy.  Never freed: a thread may be on its way here
+ * @window_start: The library's own memory
+ * @window_end: and its end
+ */
+static struct {
+	const struct fault_server *server;
+	unsigned long inside;
+	bool closing;
+	bool *original;
+	unsigned long window_start;
+	unsigned long window_end;
+} bus;
+
+/**
+ * struct tries - The calling thread's last fault
+ * @addr: Where it was
+ * @seen: What had happened there
+ * @count: How often it was just that
+ */
+static __thread struct {
+	unsigned long addr;
+	unsigned int seen;
+	unsigned int count;
+} tries __attribute__((tls_model("initial-exec")));
+
+static unsigned int count_try(unsigned long addr, unsigned int seen)
+{
+	if (tries.addr != addr || tries.seen != seen) {
+		tries.addr = addr;
+		tries.seen = seen;
+		tries.count = 0;
+	}
+	return ++tries.count;
+}
+
+/* Staging, whose absent pages are nobody's to touch. */
+static bool is_private(unsigned long addr)
+{
+	return addr >= bus.window_start && addr < bus.window_end;
+}
+
+static bool is_cramped(const void *context)
+{
+	const stack_t *stack = &((const ucontext_t *)context)->uc_stack;
+	unsigned long left = (unsigned long)__builtin_frame_address(0) -
+			     (unsigned long)stack->ss_sp;
+
+	return left < stack->ss_size && left < ROOM;
+}
+
+/*
+ * Between the end of the server and the close of the source a fault has to
+ * wait; all is home then, but an absent page has a fault still.  Who comes after
+ * the close has none any more, unless the program calls us, whose it then is.
+ */
+static enum fault_result serve_by_nobody(void)
+{
+	if (!READ_ONCE(bus.closing))
+		return FAULT_FAILED;
+	if (!READ_ONCE(front.installed))
+		return READ_ONCE(front.known) ? FAULT_FAILED : FAULT_SERVED;
+	gpusvm_sys_nanosleep(NAP_NS);
+	return FAULT_SERVED;
+}
+
+static enum fault_result ask(unsigned long addr, const void *context)
+{
+	const struct source_event fault = {
+		.type = SOURCE_FAULT,
+		.write = gpusvm_front_is_write(context),
+		.untold = true,
+		.start = PAGE_ALIGN_DOWN(addr),
+		.end = PAGE_ALIGN_DOWN(addr) + PAGE_SIZE,
+		.tid = gpusvm_sys_gettid(),
+		.child_fd = -1,
+	};
+	const struct fault_server *server;
+	enum fault_result result;
+
+	__atomic_fetch_add(&bus.inside, 1, __ATOMIC_SEQ_CST);
+	server = __atomic_load_n(&bus.server, __ATOMIC_SEQ_CST);
+	result =
+		server ? server->serve(server->arg, &fault, is_cramped(context))
+		       : serve_by_nobody();
+	__atomic_fetch_sub(&bus.inside, 1, __ATOMIC_SEQ_CST);
+	return result;
+}
+
+/* What the program's other handlers do meanwhile, siglongjmp() even, is fine. */
+static void wait_for_page(unsigned long addr, unsigned int seen,
+			  const void *context)
+{
+	unsigned long mask = gpusvm_front_mask(context);
+
+	gpusvm_sys_restore_signals(&mask);
+	gpusvm_park_wait(addr, seen);
+}
+
+static bool serve(const siginfo_t *info, void *context)
+{
+	unsigned long addr = (unsigned long)info->si_addr;
+	unsigned int seen;
+
+	/* A copy of the process has our handler, but its memory is plain. */
+	if (info->si_code != BUS_ADRERR || is_private(addr) ||
+	    !READ_ONCE(*bus.original))
+		return false;
+	seen = gpusvm_park_look(addr);
+	switch (ask(addr, context)) {
+	case FAULT_SERVED:
+		return true;
+	case FAULT_PRESENT:
+		/* Nothing has happened here, and still the page is refused. */
+		return count_try(addr, seen) <= PRESENT_TRIES;
+	case FAULT_WAITS:
+		wait_for_page(addr, seen, context);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Zeros in a child that has a copy of it (Linux 4.14). */
+static int create_original(void)
+{
+	bool *page;
+	int err;
+
+	if (bus.original)
+		return 0;
+	page = gpusvm_alloc_pages(PAGE_SIZE, PAGE_SIZE);
+	if (!page)
+		return -ENOMEM;
+	err = gpusvm_sys_madvise((unsigned long)page, PAGE_SIZE,
+				 MADV_WIPEONFORK);
+	if (err)
+		gpusvm_free_pages(page, PAGE_SIZE);
+	else
+		bus.original = page;
+	return err;
+}
+
+int gpusvm_sigbus_start(void)
+{
+	int err = create_original();
+
+	if (err)
+		return err;
+	gpusvm_alloc_window(&bus.window_start, &bus.window_end);
+	WRITE_ONCE(*bus.original, true);
+	bus.closing = false;
+	/* Of threads that a forked child does not have. */
+	bus.inside = 0;
+	front.blocked = gpusvm_sys_sent_signals();
+	return gpusvm_front_start(&front);
+}
+
+void gpusvm_sigbus_serve(const struct fault_server *server)
+{
+	if (!server)
+		WRITE_ONCE(bus.closing, true);
+	__atomic_store_n(&bus.server, server, __ATOMIC_SEQ_CST);
+	while (!server && __atomic_load_n(&bus.inside, __ATOMIC_SEQ_CST))
+		gpusvm_sys_nanosleep(NAP_NS);
+}
+
+void gpusvm_sigbus_stop(void)
+{
+	/* The server of a child's parent. */
+	__atomic_store_n(&bus.server, NULL, __ATOMIC_SEQ_CST);
+	WRITE_ONCE(bus.closing, true);
+	gpusvm_front_stop(&front);
+	gpusvm_park_wake(0, ~0ul);
+}
