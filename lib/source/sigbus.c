@@ -110,15 +110,15 @@ static enum fault_result ask(unsigned long addr, const void *context)
 		.child_fd = -1,
 	};
 	const struct fault_server *server;
-	enum fault_result result;
+	enum fault_result result = FAULT_FAILED;
 
 	__atomic_fetch_add(&bus.inside, 1, __ATOMIC_SEQ_CST);
 	server = __atomic_load_n(&bus.server, __ATOMIC_SEQ_CST);
-	result =
-		server ? server->serve(server->arg, &fault, is_cramped(context))
-		       : serve_by_nobody();
+	if (server)
+		result =
+			server->serve(server->arg, &fault, is_cramped(context));
 	__atomic_fetch_sub(&bus.inside, 1, __ATOMIC_SEQ_CST);
-	return result;
+	return server ? result : serve_by_nobody();
 }
 
 /* What the program's other handlers do meanwhile, siglongjmp() even, is fine. */

@@ -74,11 +74,26 @@ static int populate(struct drm_gpusvm_devmem *devmem, unsigned long npages,
 	return 0;
 }
 
+void (*device_copying)(void);
+unsigned int device_copies;
+int device_copy_error;
+
+static int copy_to_ram(struct page **pages, dma_addr_t *dma_addr,
+		       unsigned long npages)
+{
+	__atomic_fetch_add(&device_copies, 1, __ATOMIC_RELEASE);
+	if (device_copying)
+		device_copying();
+	if (device_copy_error)
+		return device_copy_error;
+	return gpusvm_memcpy_to_ram(pages, dma_addr, npages);
+}
+
 static const struct drm_gpusvm_devmem_ops devmem_ops = {
 	.devmem_release = devmem_release,
 	.populate_devmem_pfn = populate,
 	.copy_to_devmem = gpusvm_memcpy_to_devmem,
-	.copy_to_ram = gpusvm_memcpy_to_ram,
+	.copy_to_ram = copy_to_ram,
 };
 
 static struct drm_pagemap_device_addr
@@ -146,6 +161,13 @@ void device_close(void)
 	gpusvm_free(svm);
 	check(!gpusvm_mm_close(mm));
 	check(!gpusvm_devmem_pool_destroy(pool));
+}
+
+void device_with_notifier_lock(void (*fn)(void))
+{
+	drm_gpusvm_notifier_lock(svm);
+	fn();
+	drm_gpusvm_notifier_unlock(svm);
 }
 
 unsigned long device_features(void)

@@ -19,6 +19,17 @@ unsigned char *device_map(size_t size, int prot);
 
 /* Send [addr, addr + size), one range, to the device; 0 or -errno. */
 int device_take(void *addr, size_t size);
+/*
+ * Copies to RAM so far; what the callback does first, if it is not NULL; and
+ * what it returns, if it is not 0.
+ */
+extern unsigned int device_copies;
+extern void (*device_copying)(void);
+extern int device_copy_error;
+
+/* Call it with the notifier lock held. */
+void device_with_notifier_lock(void (*fn)(void));
+
 /* Pages on the device now. */
 unsigned long device_pages(void);
 /*

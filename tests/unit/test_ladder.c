@@ -113,6 +113,7 @@ static void environment_decides_what_the_option_leaves_open(void **state)
 		{ "user", GPUSVM_SOURCE_USERFAULTFD_USER },
 		{ "mprotect", GPUSVM_SOURCE_MPROTECT },
 		{ "manual", GPUSVM_SOURCE_MANUAL },
+		{ "sigbus", GPUSVM_SOURCE_USERFAULTFD_SIGBUS },
 		{ "", GPUSVM_SOURCE_AUTO },
 	};
 	struct source *source;

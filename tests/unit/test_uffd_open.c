@@ -67,6 +67,66 @@ static void negotiate_with_all_allowed_has_everything(void **state)
 	assert_int_equal(asked[1], NEEDED | WANTED);
 }
 
+/* No privilege is asked for, and no event of a child's. */
+static void negotiate_faults_by_signal(void **state)
+{
+	(void)state;
+	uffd.wanted = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
+	expect_descriptor(UFFD);
+	expect_descriptor(STAGING_UFFD);
+	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
+	assert_script_played();
+	assert_int_equal(
+		uffd.source.features,
+		GPUSVM_FEATURE_USERFAULTFD | GPUSVM_FEATURE_CPU_FAULTS |
+			GPUSVM_FEATURE_EVENTS | GPUSVM_FEATURE_MOVE |
+			GPUSVM_FEATURE_SHMEM_EVENTS | GPUSVM_FEATURE_IN_THREAD);
+	assert_int_equal(flags[0], RESTRICTED);
+	assert_int_equal(asked[1],
+			 (NEEDED | WANTED | UFFD_FEATURE_SIGBUS) &
+				 ~(unsigned long)UFFD_FEATURE_EVENT_FORK);
+	assert_int_equal(nlines, 0);
+}
+
+/* A filter may let the device be, or the kernel be older. */
+static void negotiate_faults_by_signal_with_a_full_descriptor(void **state)
+{
+	int i;
+
+	(void)state;
+	uffd.wanted = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
+	for (i = 0; i < 2; i++) {
+		expect_open(-EINVAL);
+		expect_open(i ? STAGING_UFFD : UFFD);
+		expect_probe();
+		expect_api(0);
+	}
+	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
+	assert_script_played();
+	assert_int_equal(flags[1], FULL);
+	assert_false(uffd.source.features & GPUSVM_FEATURE_KERNEL_FAULTS);
+}
+
+static void negotiate_faults_by_signal_in_vain(void **state)
+{
+	(void)state;
+	uffd.wanted = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
+	expect_open(-EPERM);
+	expect_open(-EPERM);
+	expect_device(-ENOENT, 0);
+	assert_int_equal(gpusvm_uffd_negotiate(&uffd), -EPERM);
+	assert_script_played();
+	assert_int_equal(nlines, 1);
+	assert_int_equal(log_level, GPUSVM_LOG_ERROR);
+	/* A kernel that has events, but not this. */
+	uffd_script_start();
+	kernel_features &= ~(unsigned long)UFFD_FEATURE_SIGBUS;
+	expect_descriptor(UFFD);
+	expect_close();
+	assert_int_equal(gpusvm_uffd_negotiate(&uffd), -ENOSYS);
+	assert_script_played();
+}
+
 static void negotiate_without_system_call_uses_device(void **state)
 {
 	(void)state;
@@ -251,6 +311,9 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		open_test(negotiate_with_all_allowed_has_everything),
+		open_test(negotiate_faults_by_signal),
+		open_test(negotiate_faults_by_signal_with_a_full_descriptor),
+		open_test(negotiate_faults_by_signal_in_vain),
 		open_test(negotiate_without_system_call_uses_device),
 		open_test(negotiate_without_device_is_restricted_and_says_so),
 		open_test(negotiate_with_device_that_refuses_goes_on),
