@@ -28,14 +28,15 @@ ANSWER = {'ok': FLAG, 'error': MAYBE_TEXT}
 LIMIT = {'soft': MAYBE_NUMBER, 'hard': MAYBE_NUMBER}
 FEATURES = dict.fromkeys(
     '''userfaultfd kernel_faults fork_event move procmap_query pagemap_scan
-    shmem_events cpu_faults events'''.split(), FLAG)
+    shmem_events cpu_faults events in_thread'''.split(), FLAG)
 # What a program misses with a source that does not have it.
 BY_SOURCE = ('kernel_faults', 'fork_event', 'shmem_events', 'cpu_faults',
              'events')
 SOURCES = {'userfaultfd': 'userfaultfd',
            'user': 'userfaultfd, user mode only',
            'mprotect': 'mprotect and SIGSEGV',
-           'manual': 'manual (gpusvm_populate())'}
+           'manual': 'manual (gpusvm_populate())',
+           'sigbus': 'userfaultfd and SIGBUS'}
 PROTECTING = ('mprotect', 'manual')
 
 # What the report has, and of which type.  A list has elements of one kind.
@@ -230,11 +231,14 @@ def check_open(library, uffd, interfaces):
     check(features['kernel_faults'] == (source == 'userfaultfd'),
           'kernel faults')
     check(features['events'] == features['userfaultfd'], 'events')
+    check(features['in_thread'] == (source == 'sigbus'), 'in thread')
     if features['userfaultfd']:
         check(features['move'] == uffd['features']['MOVE'], 'MOVE')
-        check(features['fork_event'] == uffd['event_fork']['ok'], 'fork')
+        check(features['fork_event'] == (uffd['event_fork']['ok'] and
+                                         source != 'sigbus'), 'fork')
         check(uffd['doors'][uffd['chosen']]['ok'], 'door')
-        check((uffd['chosen'] == 'user_mode_only') == (source == 'user'),
+        check(source == 'sigbus' or
+              (uffd['chosen'] == 'user_mode_only') == (source == 'user'),
               'door')
     else:
         check(uffd['chosen'] is None, 'door')
@@ -462,7 +466,9 @@ def check_refused(report):
     check(report['interfaces']['madv_populate']['ok'], 'other calls')
     check(any(advice['topic'] == 'userfaultfd' and 'seccomp' in advice['text']
               for advice in report['advice']), 'advice')
-    for source in report['sources'][:2]:
+    for source in report['sources']:
+        if source['source'] in PROTECTING:
+            continue
         check(not source['open']['ok'] and 'seccomp' in source['missing'],
               source)
 
@@ -494,7 +500,8 @@ def case_killed():
     # The library would try userfaultfd, unless told what to use.
     check(not report['usable'], 'usable')
     check([source['open']['error'] for source in report['sources']] ==
-          ['not tried', 'not tried', None, None], report['sources'])
+          ['not tried', 'not tried', None, None, 'not tried'],
+          report['sources'])
     run(before=[WITHOUT_USERFAULTFD, 'kill'])
     report = refused('kill', GPUSVM_SOURCE='mprotect')
     check_refused(report)

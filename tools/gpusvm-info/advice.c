@@ -127,7 +127,7 @@ static void no_address_space(struct info *info)
 		unusable(verdict, SOURCE_VARIABLE " names no source");
 		advise(verdict, "source",
 		       "Set " SOURCE_VARIABLE " to userfaultfd, user, "
-		       "mprotect or manual, or not at all.");
+		       "mprotect, manual or sigbus, or not at all.");
 		return;
 	}
 	if (is_refusal(err) &&
@@ -162,7 +162,14 @@ static void judge_choice(struct info *info)
 
 	for (i = 0; &source_names[i] < used && info->source[i].err; i++)
 		;
-	if (&source_names[i] < used)
+	if (&source_names[i] >= used)
+		return;
+	if (has(info, GPUSVM_FEATURE_IN_THREAD))
+		advise(&info->verdict, "source",
+		       SOURCE_VARIABLE "=%s serves faults sooner and system "
+				       "calls not at all: %s works here, too.",
+		       used->key, source_names[i].key);
+	else
 		advise(&info->verdict, "source",
 		       SOURCE_VARIABLE "=%s asks for less than there is: %s "
 				       "works here, so unset it.",
@@ -189,6 +196,17 @@ static void judge_protection(struct info *info)
 		       "gpusvm_populate() before.");
 }
 
+/* What was asked for has its price. */
+static void judge_in_thread(struct verdict *verdict)
+{
+	advise(verdict, "system_calls",
+	       "System calls on device memory fail with EFAULT: "
+	       "gpusvm_populate() before them.");
+	advise(verdict, "fork",
+	       "A child of a bare clone() reads device memory as zeros "
+	       "(fork() is safe).");
+}
+
 static void judge_source(struct info *info)
 {
 	struct verdict *verdict = &info->verdict;
@@ -197,6 +215,10 @@ static void judge_source(struct info *info)
 	judge_choice(info);
 	if (source_protects(info->library.source)) {
 		judge_protection(info);
+		return;
+	}
+	if (has(info, GPUSVM_FEATURE_IN_THREAD)) {
+		judge_in_thread(verdict);
 		return;
 	}
 	if (!has(info, GPUSVM_FEATURE_KERNEL_FAULTS))

@@ -150,7 +150,7 @@ struct log {
 };
 
 #define SOURCE_VARIABLE "GPUSVM_SOURCE"
-#define SOURCES 4
+#define SOURCES 5
 
 /**
  * struct source_names - A source of faults
@@ -164,7 +164,7 @@ struct source_names {
 	const char *title;
 };
 
-/* In the order of the library's choice. */
+/* In the order of the library's choice; the last two are never its own. */
 extern const struct source_names source_names[SOURCES];
 
 /**
@@ -221,7 +221,7 @@ struct library_feature {
 	bool by_source;
 };
 
-#define LIBRARY_FEATURES 9
+#define LIBRARY_FEATURES 10
 extern const struct library_feature library_features[LIBRARY_FEATURES];
 
 #define RESULTS_MAX 10

@@ -26,6 +26,8 @@ const struct library_feature library_features[LIBRARY_FEATURES] = {
 	{ GPUSVM_FEATURE_CPU_FAULTS, "cpu_faults",
 	  "the CPU's touch brings home", true },
 	{ GPUSVM_FEATURE_EVENTS, "events", "changes nobody announces", true },
+	{ GPUSVM_FEATURE_IN_THREAD, "in_thread",
+	  "who touches brings home himself", false },
 };
 
 static int open_pool(struct library_info *library, size_t bytes)

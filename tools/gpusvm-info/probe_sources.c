@@ -14,6 +14,8 @@ const struct source_names source_names[SOURCES] = {
 	  "userfaultfd, user mode only" },
 	{ GPUSVM_SOURCE_MPROTECT, "mprotect", "mprotect and SIGSEGV" },
 	{ GPUSVM_SOURCE_MANUAL, "manual", "manual (gpusvm_populate())" },
+	{ GPUSVM_SOURCE_USERFAULTFD_SIGBUS, "sigbus",
+	  "userfaultfd and SIGBUS" },
 };
 
 const struct source_names *find_source(enum gpusvm_source source)
@@ -28,6 +30,8 @@ const struct source_names *find_source(enum gpusvm_source source)
 
 enum gpusvm_source source_of(unsigned long features)
 {
+	if (features & GPUSVM_FEATURE_IN_THREAD)
+		return GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
 	if (features & GPUSVM_FEATURE_USERFAULTFD)
 		return features & GPUSVM_FEATURE_KERNEL_FAULTS
 			       ? GPUSVM_SOURCE_USERFAULTFD

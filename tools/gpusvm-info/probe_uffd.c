@@ -120,6 +120,9 @@ enum door used_door(const struct uffd_info *uffd, enum gpusvm_source source)
 {
 	if (source == GPUSVM_SOURCE_USERFAULTFD)
 		return first_door(uffd);
+	if (source == GPUSVM_SOURCE_USERFAULTFD_SIGBUS)
+		return uffd->door[DOOR_USER_MODE_ONLY] ? first_door(uffd)
+						       : DOOR_USER_MODE_ONLY;
 	return source == GPUSVM_SOURCE_USERFAULTFD_USER ? DOOR_USER_MODE_ONLY
 							: DOORS;
 }
