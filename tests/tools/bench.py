@@ -18,10 +18,11 @@ NOBODY = 65534
 SKIPPED = 77
 
 QUICK = '''roundtrip_2m_4k_memcpy roundtrip_2m_4k_best roundtrip_2m_thp_memcpy
-    roundtrip_2m_thp_best roundtrip_2m_wp cpufault_4k cpufault_64k cpufault_2m
-    cpufault_2m_best cpufault_any_cpu devfault_2m idle_touch idle_run
-    munmap_unmirrored uring_2m uring_2m_cpu parallel_faults bound_roundtrip_2m_4k
-    bound_roundtrip_2m_thp bound_cpufault_4k bound_cpufault_64k'''.split()
+    roundtrip_2m_thp_best roundtrip_2m_wp cpufault_4k cpufault_4k_in_thread
+    cpufault_64k cpufault_2m cpufault_2m_best cpufault_any_cpu devfault_2m
+    idle_touch idle_run munmap_unmirrored uring_2m uring_2m_cpu parallel_faults
+    bound_roundtrip_2m_4k bound_roundtrip_2m_thp bound_cpufault_4k
+    bound_cpufault_64k'''.split()
 # A million ranges take a while to make.
 LARGE = ['devfault_4k_hit', 'invalidate_1_of_1e6']
 

@@ -16,10 +16,12 @@
  * struct fault_config - What comes home with a fault
  * @chunk: Bytes of an allocation
  * @moving: The faulter goes from CPU to CPU
+ * @source: Who serves
  */
 struct fault_config {
 	size_t chunk;
 	bool moving;
+	enum gpusvm_source source;
 };
 
 struct faults {
@@ -35,6 +37,7 @@ static int setup(void **state, const void *opaque)
 		.chunk = config->chunk,
 		.count = FAULTS,
 		.engine = ENGINE_MEMCPY,
+		.source = config->source,
 	};
 	struct faults *faults;
 	size_t i;
@@ -170,6 +173,10 @@ static int base_2m(void *state, double *value)
 }
 
 static const struct fault_config config_4k = { .chunk = 4 * KIB };
+static const struct fault_config config_in_thread = {
+	.chunk = 4 * KIB,
+	.source = GPUSVM_SOURCE_USERFAULTFD_SIGBUS,
+};
 static const struct fault_config config_64k = { .chunk = 64 * KIB };
 static const struct fault_config config_any = {
 	.chunk = 4 * KIB,
@@ -197,6 +204,16 @@ const struct measure fault_measures[] = {
 		.reach = 1.20,
 		.placement = SAME_CPU,
 		.config = &config_4k,
+		SMALL,
+	},
+	{
+		.name = "cpufault_4k_in_thread",
+		.what = "a CPU fault that brings 4 KiB home, served by the "
+			"thread that made it",
+		.baseline = "bare userfaultfd loop, UFFDIO_COPY of 4 KiB",
+		.reach = 1.0,
+		.placement = SAME_CPU,
+		.config = &config_in_thread,
 		SMALL,
 	},
 	{

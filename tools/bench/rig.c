@@ -132,6 +132,7 @@ static int open_mm(struct rig *rig, const struct rig_opts *opts)
 	struct gpusvm_mm_opts mm_opts = {
 		.size = sizeof(mm_opts),
 		.technique = opts->technique,
+		.source = opts->source,
 	};
 	int err = gpusvm_mm_open(&rig->mm, &mm_opts);
 

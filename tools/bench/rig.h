@@ -26,6 +26,7 @@ enum engine {
  * @huge: Data in huge pages, or fail; else in pages of 4 KiB
  * @engine: What copies
  * @technique: What takes pages
+ * @source: What tells of CPU faults
  * @devmem: Bytes of device memory beside that of the slots
  * @no_devmem: No device memory, hence no migration; data is not populated
  */
@@ -35,6 +36,7 @@ struct rig_opts {
 	bool huge;
 	enum engine engine;
 	enum gpusvm_technique technique;
+	enum gpusvm_source source;
 	size_t devmem;
 	bool no_devmem;
 };
