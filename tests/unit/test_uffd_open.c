@@ -73,7 +73,6 @@ static void negotiate_faults_by_signal(void **state)
 	(void)state;
 	uffd.wanted = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
 	expect_descriptor(UFFD);
-	expect_descriptor(STAGING_UFFD);
 	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
 	assert_script_played();
 	assert_int_equal(
@@ -91,16 +90,12 @@ static void negotiate_faults_by_signal(void **state)
 /* A filter may let the device be, or the kernel be older. */
 static void negotiate_faults_by_signal_with_a_full_descriptor(void **state)
 {
-	int i;
-
 	(void)state;
 	uffd.wanted = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
-	for (i = 0; i < 2; i++) {
-		expect_open(-EINVAL);
-		expect_open(i ? STAGING_UFFD : UFFD);
-		expect_probe();
-		expect_api(0);
-	}
+	expect_open(-EINVAL);
+	expect_open(UFFD);
+	expect_probe();
+	expect_api(0);
 	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
 	assert_script_played();
 	assert_int_equal(flags[1], FULL);
