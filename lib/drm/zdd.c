@@ -81,7 +81,7 @@ static bool trylock(struct drm_gpusvm_zdd *zdd)
 	unsigned int free = FREE;
 
 	if (!__atomic_compare_exchange_n(&zdd->lock, &free, LOCKED, false,
-					 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return false;
 	WRITE_ONCE(zdd->holder, gpusvm_sys_gettid());
 	return true;

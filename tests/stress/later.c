@@ -42,7 +42,7 @@ static void *completer(void *arg)
 
 	while ((n = fake_later_count()) ||
 	       !__atomic_load_n(&engine.stop, __ATOMIC_ACQUIRE)) {
-		if (n < test_random_below(MOST) && test_random_below(4)) {
+		if (n < test_random_below(MOST) && test_random_below(16)) {
 			test_relax();
 			continue;
 		}

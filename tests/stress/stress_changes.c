@@ -128,6 +128,7 @@ struct stress {
 	unsigned int wrong;
 	unsigned long touches;
 	unsigned long migrations;
+	unsigned int most_under_way;
 };
 
 static bool is_over(void *arg)
@@ -563,6 +564,7 @@ static void start_all_the_time(struct stress *s)
 	later_run(s->d, s->mem, ARENAS * ARENA_SIZE, is_over, s, &result);
 	s->migrations = result.migrations;
 	__atomic_fetch_add(&s->wrong, result.wrong, __ATOMIC_RELAXED);
+	s->most_under_way = result.most_under_way;
 	print_message("%lu undone, at most %u under way\n", result.undone,
 		      result.most_under_way);
 }
@@ -653,6 +655,7 @@ static void stress_changes(void **state)
 	assert_int_equal(s->wrong, 0);
 	assert_true(s->migrations > 0);
 	assert_true(s->d->copies_to_ram > 0);
+	assert_true(!later || s->most_under_way > 1);
 	fake_driver_destroy(s->d);
 }
 

@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <gpusvm/fence.h>
 
 /* ---- Lack of memory and threads ---- */
 
@@ -409,6 +410,44 @@ static void fault_of_who_migrates_the_page_raises_sigbus(void **state)
 	unset_migration();
 }
 
+static bool fence_named;
+
+static void look_for_fence(enum gpusvm_log_level level, const char *message,
+			   void *priv)
+{
+	(void)level;
+	(void)priv;
+	if (strstr(message, "the fence of its copy"))
+		__atomic_store_n(&fence_named, true, __ATOMIC_RELEASE);
+}
+
+static void set_fence(struct gpusvm_fence *fence)
+{
+	pthread_mutex_lock(&mm->pt_lock);
+	m.tid = 0;
+	m.fence = fence;
+	pthread_mutex_unlock(&mm->pt_lock);
+}
+
+static void fault_that_waits_for_a_fence_is_named(void **state)
+{
+	struct gpusvm_fence *fence;
+
+	(void)state;
+	assert_int_equal(gpusvm_fence_create(&fence), 0);
+	__atomic_store_n(&fence_named, false, __ATOMIC_RELEASE);
+	gpusvm_set_log(look_for_fence, NULL, GPUSVM_LOG_WARNING);
+	mm->watchdog.limit_ns = 1000000;
+	set_migration(false);
+	set_fence(fence);
+	unit_wait_until((fault_again(FIRST),
+			 __atomic_load_n(&fence_named, __ATOMIC_ACQUIRE)));
+	set_fence(NULL);
+	unset_migration();
+	gpusvm_set_log(NULL, NULL, GPUSVM_LOG_ERROR);
+	gpusvm_fence_put(fence);
+}
+
 /* ---- Many ---- */
 
 static void events_beyond_a_batch_are_all_acted_on(void **state)
@@ -544,6 +583,7 @@ int main(void)
 		handler_test(fault_on_migrating_page_waits),
 		handler_test(fault_of_who_copies_the_page_gets_zeros),
 		handler_test(fault_of_who_migrates_the_page_raises_sigbus),
+		handler_test(fault_that_waits_for_a_fence_is_named),
 		handler_test(events_beyond_a_batch_are_all_acted_on),
 		handler_test(waiting_callbacks_leave_one_thread_to_serve),
 		handler_test(stop_does_what_is_left),

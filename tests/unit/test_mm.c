@@ -15,6 +15,8 @@
 #include "compiler.h"
 #include "fake_source.h"
 #include "fake_sys.h"
+#include "fence.h"
+#include "migration.h"
 #include "mm.h"
 #include "page_size.h"
 
@@ -631,6 +633,71 @@ static void sync_reads_what_there_is(void **state)
 
 #define mm_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
+/* ---- Migrations that go on after their call ---- */
+
+static struct migration going_on;
+
+static void end_it(struct migration *m)
+{
+	gpusvm_migration_wait_copied(m, 0);
+	gpusvm_under_way_remove(m);
+}
+
+static struct gpusvm_fence *let_it_go_on(struct mm_struct *mm)
+{
+	struct gpusvm_fence *fence;
+
+	assert_int_equal(gpusvm_fence_create(&fence), 0);
+	assert_int_equal(gpusvm_under_way_start(mm), 0);
+	going_on = (struct migration){ .mm = mm };
+	assert_int_equal(gpusvm_migration_set_fence(&going_on, fence), 0);
+	gpusvm_under_way_add(&going_on, end_it);
+	return fence;
+}
+
+static bool forked;
+
+static void fork_and_reap(void *arg)
+{
+	pid_t pid = fork();
+
+	(void)arg;
+	if (pid == 0)
+		_exit(0);
+	__atomic_store_n(&forked, true, __ATOMIC_RELEASE);
+	waitpid(pid, NULL, 0);
+}
+
+static void fork_waits_for_what_goes_on(void **state)
+{
+	struct mm_struct *mm = open_with(GPUSVM_TECHNIQUE_MOVE);
+	struct gpusvm_fence *fence = let_it_go_on(mm);
+	struct unit_thread thread;
+
+	(void)state;
+	unit_thread_start(&thread, fork_and_reap, NULL);
+	unit_thread_settle(&thread);
+	assert_false(__atomic_load_n(&forked, __ATOMIC_ACQUIRE));
+	gpusvm_fence_signal(fence, 0);
+	unit_thread_join(&thread);
+	assert_true(forked);
+	gpusvm_fence_put(fence);
+	assert_int_equal(gpusvm_mm_close(mm), 0);
+}
+
+static void close_waits_for_what_goes_on_a_second(void **state)
+{
+	struct mm_struct *mm = open_with(GPUSVM_TECHNIQUE_MOVE);
+	struct gpusvm_fence *fence = let_it_go_on(mm);
+
+	(void)state;
+	assert_int_equal(gpusvm_mm_close(mm), -EBUSY);
+	assert_int_equal(log_errors, 1);
+	gpusvm_fence_signal(fence, 0);
+	gpusvm_fence_put(fence);
+	assert_int_equal(gpusvm_mm_close(mm), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -651,6 +718,8 @@ int main(void)
 		mm_test(close_while_pages_are_held_stays_open),
 		mm_test(close_waits_for_pages_being_let_go_of),
 		mm_test(fork_brings_all_home_and_closes_in_the_child),
+		mm_test(fork_waits_for_what_goes_on),
+		mm_test(close_waits_for_what_goes_on_a_second),
 		mm_test(stats_with_bad_arguments_returns_einval),
 		mm_test(stats_fill_as_far_as_the_size_says),
 		mm_test(sync_reads_what_there_is),

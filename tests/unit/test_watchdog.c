@@ -94,12 +94,15 @@ static void reason_is_told(void **state)
 	(void)state;
 	gpusvm_watchdog_waits(&mm, 1, ADDR, WAIT_PAGE, 0);
 	gpusvm_watchdog_waits(&mm, 2, ADDR, WAIT_TIMESLICE, 0);
+	gpusvm_watchdog_waits(&mm, 3, ADDR, WAIT_COPY, 0);
 	now_ns += LIMIT_NS;
 	gpusvm_watchdog_waits(&mm, 1, ADDR, WAIT_PAGE, 0);
 	assert_non_null(strstr(line, "the driver holds the page"));
 	gpusvm_watchdog_waits(&mm, 2, ADDR, WAIT_TIMESLICE, 0);
 	assert_non_null(strstr(line, "a timeslice runs"));
-	assert_int_equal(nlines, 2);
+	gpusvm_watchdog_waits(&mm, 3, ADDR, WAIT_COPY, 0);
+	assert_non_null(strstr(line, "the fence of its copy"));
+	assert_int_equal(nlines, 3);
 }
 
 /* A thread has one fault at a time: the former one was served. */
