@@ -12,11 +12,13 @@
 #define PAGES 4
 
 /*
- * What happens without the hooks.  UNHEARD_OF: never told of, and the device
+ * What happens without the hooks.  LATER_SHARED: told of it later if the kernel
+ * tells of shared memory (Linux 5.19), else never.  UNHEARD_OF: never told of, and the device
  * would keep pages of what is mapped there next; not even tried.
  */
 enum bare {
 	LATER,
+	LATER_SHARED,
 	NEVER,
 	UNHEARD_OF
 };

@@ -129,6 +129,11 @@ bool runtime_has_events(void)
 	return gpusvm_mm_features(r.mm) & GPUSVM_FEATURE_EVENTS;
 }
 
+bool runtime_has_shared_events(void)
+{
+	return gpusvm_mm_features(r.mm) & GPUSVM_FEATURE_SHMEM_EVENTS;
+}
+
 static struct drm_gpusvm_range *pop_dead(void)
 {
 	struct drm_gpusvm_range *range = NULL;

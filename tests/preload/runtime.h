@@ -37,6 +37,8 @@ int runtime_open(void);
 void runtime_close(void);
 /* Whether it is told of changes that nobody announces. */
 bool runtime_has_events(void);
+/* The same of shared memory. */
+bool runtime_has_shared_events(void);
 /* Have all pages mapped for the device, for reading. */
 int runtime_watch(void *addr, size_t size);
 /* Whether the device may still use a page. */
