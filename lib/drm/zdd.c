@@ -52,15 +52,18 @@ static void zdd_destroy(struct drm_gpusvm_zdd *zdd)
 {
 	struct drm_gpusvm_devmem *devmem = zdd->devmem;
 	const struct drm_gpusvm_devmem_ops *ops = zdd->ops;
+	void (*release)(struct drm_gpusvm_devmem * devmem);
 
 	gpusvm_migration_fini(&zdd->migration);
 	gpusvm_free(zdd->addr);
 	gpusvm_free(zdd);
 	if (!devmem)
 		return;
+	/* Without a release who waits for this frees the allocation, and ops. */
+	release = ops->devmem_release;
 	gpusvm_complete_all(&devmem->detached);
-	if (ops->devmem_release)
-		ops->devmem_release(devmem);
+	if (release)
+		release(devmem);
 }
 
 void gpusvm_zdd_put(struct drm_gpusvm_zdd *zdd, unsigned long n)
