@@ -72,6 +72,8 @@ def arguments():
         os.sched_getaffinity(0)), help='guests at once')
     parser.add_argument('--megabytes', type=int, default=384,
                         help='memory of each node')
+    parser.add_argument('--repeat', type=int, default=1,
+                        help='each test so many times')
     parser.add_argument('--stress', type=int, default=4,
                         help='GPUSVM_STRESS_SECONDS')
     parser.add_argument('--append', default='', help='for the kernel')
@@ -149,7 +151,7 @@ def choose(options, installed):
     if not chosen:
         sys.exit('no such test among the installed programs of the build; '
                  'is it configured with -Dinstall_tests=true?')
-    return chosen
+    return chosen * options.repeat
 
 
 class Tree:
