@@ -11,6 +11,7 @@
 #include "compiler.h"
 #include "dma.h"
 #include "mm.h"
+#include "nofault.h"
 #include "page.h"
 #include "page_size.h"
 #include "probe.h"
@@ -187,10 +188,12 @@ int gpusvm_zdd_start_copy(struct drm_gpusvm_zdd *zdd, bool to_device)
 	int err;
 
 	zdd->in_copy = true;
+	gpusvm_nofault_enter();
 	if (to_device)
 		err = ops->copy_to_devmem(m->pages, zdd->addr, m->npages);
 	else
 		err = ops->copy_to_ram(m->pages, zdd->addr, m->npages);
+	gpusvm_nofault_leave();
 	zdd->in_copy = false;
 	return err;
 }
@@ -338,8 +341,11 @@ int gpusvm_zdd_read_pages(struct drm_gpusvm_zdd *zdd, struct page **pages,
 	for (mapped = 0; mapped < npages && !err; mapped += !err)
 		err = gpusvm_dma_map(zdd->dev, addr[mapped], PAGE_SIZE,
 				     DMA_FROM_DEVICE, &addr[mapped]);
-	if (!err)
+	if (!err) {
+		gpusvm_nofault_enter();
 		err = zdd->ops->copy_to_ram(pages, addr, npages);
+		gpusvm_nofault_leave();
+	}
 	for (i = 0; i < mapped; i++)
 		gpusvm_dma_unmap(zdd->dev, addr[i], PAGE_SIZE, DMA_FROM_DEVICE);
 	return err;

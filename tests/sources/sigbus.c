@@ -629,6 +629,17 @@ static void fault_in_a_callback_is_reported(void)
 	check(false);
 }
 
+/* The same memory, which nobody else would bring home meanwhile. */
+static void fault_of_a_copying_thread_is_reported(void)
+{
+	report_sigbus();
+	open_device();
+	forbidden = take(SIZE, 12);
+	device_copying = touch_forbidden;
+	(void)!gpusvm_populate(forbidden + PAGE, 1);
+	check(false);
+}
+
 static void fault_under_notifier_lock_is_reported(void)
 {
 	report_sigbus();
@@ -812,6 +823,7 @@ static const struct test {
 	TEST(waiting_thread_takes_signals),
 	TEST(waiting_thread_may_jump_out),
 	TEST_ENDS(fault_in_a_callback_is_reported, 33 << 8),
+	TEST_ENDS(fault_of_a_copying_thread_is_reported, 33 << 8),
 	TEST_ENDS(fault_under_notifier_lock_is_reported, 33 << 8),
 	TEST(dropped_page_under_notifier_lock_is_zero),
 	TEST(forked_child_is_plain),
