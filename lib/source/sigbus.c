@@ -20,8 +20,8 @@
 /* How long to wait for others to get on. */
 #define NAP_NS (50l * 1000)
 
-/* A page that is there may still be faulted on by who came too late; not often */
-#define PRESENT_TRIES 16
+/* Faults on a page that is there, one after another, of a thread that is late. */
+#define PRESENT_TRIES 1000
 
 static bool serve(const siginfo_t *info, void *context);
 
@@ -47,25 +47,25 @@ static struct {
 } bus;
 
 /**
- * struct tries - The calling thread's last fault
- * @addr: Where it was
- * @seen: What had happened there
- * @count: How often it was just that
+ * struct tries - How often the calling thread was refused a page that is there
+ * @addr: Where
+ * @count: How often, one after another
  */
 static __thread struct {
 	unsigned long addr;
-	unsigned int seen;
 	unsigned int count;
 } tries __attribute__((tls_model("initial-exec")));
 
-static unsigned int count_try(unsigned long addr, unsigned int seen)
+/*
+ * Others may have put the page there just now; but a page that is refused for
+ * ever, as one that cannot be read from swap, is no business of ours.
+ */
+static bool try_again(unsigned long addr)
 {
-	if (tries.addr != addr || tries.seen != seen) {
-		tries.addr = addr;
-		tries.seen = seen;
+	if (tries.addr != addr)
 		tries.count = 0;
-	}
-	return ++tries.count;
+	tries.addr = addr;
+	return ++tries.count <= PRESENT_TRIES;
 }
 
 /* Staging, whose absent pages are nobody's to touch. */
@@ -134,6 +134,7 @@ static void wait_for_page(unsigned long addr, unsigned int seen,
 static bool serve(const siginfo_t *info, void *context)
 {
 	unsigned long addr = (unsigned long)info->si_addr;
+	enum fault_result result;
 	unsigned int seen;
 
 	/* A copy of the process has our handler, but its memory is plain. */
@@ -141,18 +142,13 @@ static bool serve(const siginfo_t *info, void *context)
 	    !READ_ONCE(*bus.original))
 		return false;
 	seen = gpusvm_park_look(addr);
-	switch (ask(addr, context)) {
-	case FAULT_SERVED:
-		return true;
-	case FAULT_PRESENT:
-		/* Nothing has happened here, and still the page is refused. */
-		return count_try(addr, seen) <= PRESENT_TRIES;
-	case FAULT_WAITS:
+	result = ask(addr, context);
+	if (result == FAULT_PRESENT)
+		return try_again(addr);
+	tries.count = 0;
+	if (result == FAULT_WAITS)
 		wait_for_page(addr, seen, context);
-		return true;
-	default:
-		return false;
-	}
+	return result != FAULT_FAILED;
 }
 
 /* Zeros in a child that has a copy of it (Linux 4.14). */

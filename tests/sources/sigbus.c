@@ -775,7 +775,7 @@ static void close_among_faults(void)
 	unsigned char *mem;
 	unsigned int i, round;
 
-	for (round = 0; round < 30; round++) {
+	for (round = 0; round < 20; round++) {
 		over = false;
 		open_device();
 		for (i = 0; i < 3; i++) {
