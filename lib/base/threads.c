@@ -39,27 +39,27 @@ static void mark_thread(struct thread_mark *mark, pid_t tid)
 	mark->cpu_ns = cpu_ns < 0 ? 0 : (unsigned long)cpu_ns;
 }
 
-/* One piece of the directory; returns the new count. */
-static long mark_entries(const char *buf, long len, struct thread_mark *marks,
-			 unsigned long max, long n)
+/* One piece of the directory; returns how many. */
+static long visit_entries(const char *buf, long len,
+			  void (*visit)(pid_t tid, void *arg), void *arg)
 {
 	const struct dirent64_header *entry;
 	pid_t tid, self = gpusvm_sys_gettid();
-	long at;
+	long at, n = 0;
 
 	for (at = 0; at < len; at += entry->length) {
 		entry = (const void *)(buf + at);
 		tid = parse_tid(entry->name);
 		if (!tid || tid == self)
 			continue;
-		if ((unsigned long)n < max)
-			mark_thread(&marks[n], tid);
+		visit(tid, arg);
 		n++;
 	}
 	return n;
 }
 
-long gpusvm_threads_mark(struct thread_mark *marks, unsigned long max)
+/* All threads but the caller; how many, or -errno. */
+static long visit_threads(void (*visit)(pid_t tid, void *arg), void *arg)
 {
 	char buf[2048] __attribute__((aligned(8)));
 	long len, n = 0;
@@ -70,9 +70,31 @@ long gpusvm_threads_mark(struct thread_mark *marks, unsigned long max)
 	if (fd < 0)
 		return fd;
 	while ((len = gpusvm_sys_getdents64(fd, buf, sizeof(buf))) > 0)
-		n = mark_entries(buf, len, marks, max, n);
+		n += visit_entries(buf, len, visit, arg);
 	gpusvm_sys_close(fd);
 	return len < 0 ? len : n;
+}
+
+struct marking {
+	struct thread_mark *marks;
+	unsigned long max;
+	unsigned long n;
+};
+
+static void mark_next(pid_t tid, void *arg)
+{
+	struct marking *marking = arg;
+
+	if (marking->n < marking->max)
+		mark_thread(&marking->marks[marking->n], tid);
+	marking->n++;
+}
+
+long gpusvm_threads_mark(struct thread_mark *marks, unsigned long max)
+{
+	struct marking marking = { .marks = marks, .max = max };
+
+	return visit_threads(mark_next, &marking);
 }
 
 /* The beginning of /proc/self/task/TID/@name; its length or -errno. */
@@ -131,4 +153,52 @@ bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns)
 	if (state == 'D')
 		return waits_elsewhere(mark->tid);
 	return state != 'R';
+}
+
+/* Those behind the state, which is field 3 in proc(5). */
+#define PENDING (31 - 3)
+#define BLOCKED (32 - 3)
+
+/* Number @field of those that follow "TID (NAME) "; 0 for none. */
+static unsigned long stat_field(const char *buf, ssize_t len,
+				unsigned int field)
+{
+	unsigned long value = 0;
+	ssize_t i = len;
+
+	while (i > 0 && buf[i - 1] != ')')
+		i--;
+	if (!i)
+		return 0;
+	for (i++; i < len && field; i++)
+		field -= buf[i] == ' ';
+	for (; i < len && buf[i] >= '0' && buf[i] <= '9'; i++)
+		value = value * 10 + (unsigned long)(buf[i] - '0');
+	return value;
+}
+
+struct search {
+	unsigned long mask;
+	bool found;
+};
+
+static void look_for_signal(pid_t tid, void *arg)
+{
+	struct search *search = arg;
+	char buf[512];
+	ssize_t len;
+
+	if (search->found)
+		return;
+	len = read_file(tid, "/stat", buf, sizeof(buf));
+	search->found = stat_field(buf, len, PENDING) &
+			~stat_field(buf, len, BLOCKED) & search->mask;
+}
+
+bool gpusvm_threads_have_signal(int sig)
+{
+	struct search search = { .mask = 1ul << (sig - 1) };
+
+	visit_threads(look_for_signal, &search);
+	return search.found;
 }

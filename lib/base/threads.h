@@ -33,4 +33,10 @@ long gpusvm_threads_mark(struct thread_mark *marks, unsigned long max);
  */
 bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns);
 
+/*
+ * Whether the kernel is about to give a thread, other than the caller, a signal
+ * that was meant for it alone.  Not for real-time signals.
+ */
+bool gpusvm_threads_have_signal(int sig);
+
 #endif /* GPUSVM_BASE_THREADS_H */

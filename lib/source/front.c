@@ -2,10 +2,16 @@
 /* A signal handler in front of the program's: see front.h. */
 #include "front.h"
 
+#include <linux/membarrier.h>
 #include <string.h>
 #include <ucontext.h>
 
 #include "compiler.h"
+#include "threads.h"
+
+/* How long to wait for signals on their way, each time and in all. */
+#define NAP_NS (50l * 1000)
+#define PATIENCE_NS (1000ul * 1000 * 1000)
 
 /* Those that have been started, by signal. */
 static struct front *fronts[_NSIG];
@@ -186,6 +192,22 @@ int gpusvm_front_start(struct front *front)
 	return err;
 }
 
+/*
+ * A fault that was met before may not be a signal yet, or not be handled: the
+ * kernel looks at the action only then, and the program's would not know it.
+ */
+static void wait_for_late_signals(const struct front *front)
+{
+	unsigned long end_ns = gpusvm_sys_now_ns() + PATIENCE_NS;
+
+	/* Nobody is between the one and the other any more. */
+	if (gpusvm_sys_membarrier(MEMBARRIER_CMD_GLOBAL))
+		gpusvm_sys_nanosleep(NAP_NS);
+	while (gpusvm_threads_have_signal(front->sig) &&
+	       gpusvm_sys_now_ns() < end_ns)
+		gpusvm_sys_nanosleep(NAP_NS);
+}
+
 /* What was behind us is in front again, and may call us. */
 static void step_aside(struct front *front)
 {
@@ -205,6 +227,8 @@ void gpusvm_front_stop(struct front *front)
 	/* In a child another thread of the parent may have held it. */
 	if (front->pid != gpusvm_sys_getpid())
 		pthread_mutex_init(&front->lock, NULL);
+	else if (READ_ONCE(front->installed))
+		wait_for_late_signals(front);
 	WRITE_ONCE(front->installed, false);
 	if (gpusvm_sys_sigaction(front->sig, NULL, &now))
 		return;

@@ -54,7 +54,8 @@ struct front {
 int gpusvm_front_start(struct front *front);
 
 /*
- * Give the program its action back, unless it has set another one meanwhile.
+ * When nothing is trapped any more: wait for signals on their way, and give the
+ * program its action back, unless it has set another one meanwhile.
  * That one may call us: then the signal goes on to the action before us.
  */
 void gpusvm_front_stop(struct front *front);

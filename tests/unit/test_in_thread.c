@@ -25,7 +25,7 @@ static void take_server(struct source *source, const struct fault_server *s)
 /* ---- The owner of the pages ---- */
 
 static enum vm_fault_result answer;
-static pid_t served_by;
+static pid_t served_by; /* atomic */
 
 static enum vm_fault_result serve(struct vm_fault *vmf)
 {
@@ -111,7 +111,8 @@ static void cramped_thread_leaves_it_to_the_handler(void **state)
 	(void)state;
 	assert_int_equal(fault_at(FIRST, true), FAULT_WAITS);
 	unit_wait_until(counter(&mm->stats.cpu_faults) == 1);
-	assert_int_not_equal(served_by, gpusvm_sys_gettid());
+	assert_int_not_equal(__atomic_load_n(&served_by, __ATOMIC_ACQUIRE),
+			     gpusvm_sys_gettid());
 	assert_true(was_woken(FIRST));
 }
 

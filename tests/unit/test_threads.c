@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <sys/syscall.h>
 
 #include "compiler.h"
@@ -415,6 +416,35 @@ static void got_on_if_it_ended(void **state)
 
 /* ---- Getting on: real threads ---- */
 
+/* Fields 31 and 32: pending and blocked. */
+static void tell_signals(unsigned long pending, unsigned long blocked)
+{
+	static char text[256], path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat",
+		 (int)threads[0].tid);
+	snprintf(text, sizeof(text),
+		 "1 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 "
+		 "20 21 22 23 24 25 26 27 %lu %lu 64 64 0",
+		 pending, blocked);
+	fake_sys_file(path, text);
+}
+
+static void signal_is_seen_if_it_is_pending_and_not_blocked(void **state)
+{
+	(void)state;
+	start(0, 1);
+	assert_false(gpusvm_threads_have_signal(SIGBUS));
+	tell_signals(1ul << (SIGBUS - 1), 0);
+	assert_true(gpusvm_threads_have_signal(SIGBUS));
+	assert_false(gpusvm_threads_have_signal(SIGSEGV));
+	tell_signals(1ul << (SIGBUS - 1), 1ul << (SIGBUS - 1));
+	assert_false(gpusvm_threads_have_signal(SIGBUS));
+	tell_signals(0, 0);
+	assert_false(gpusvm_threads_have_signal(SIGBUS));
+	release(1);
+}
+
 static void real_thread_that_sleeps_or_ended_got_on(void **state)
 {
 	struct thread_mark mark;
@@ -466,6 +496,7 @@ int main(void)
 		fake_test(got_on_is_false_if_the_call_is_unknown),
 		fake_test(got_on_is_false_if_the_state_is_unknown),
 		fake_test(got_on_if_it_ended),
+		threads_test(signal_is_seen_if_it_is_pending_and_not_blocked),
 		threads_test(real_thread_that_sleeps_or_ended_got_on),
 		threads_test(real_thread_that_runs_gets_on_with_time),
 	};
