@@ -22,6 +22,25 @@ struct step {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+static void lock_it(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+static void unlock_it(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+/*
+ * A handler thread may be in here when another one forks.  Before the library's
+ * handlers are there: in the child they make calls.
+ */
+__attribute__((constructor(101))) static void unlock_in_children(void)
+{
+	pthread_atfork(lock_it, unlock_it, unlock_it);
+}
+
 static struct {
 	bool strict[FAKE_SYS_COUNT];
 	struct step steps[MAX_STEPS];
