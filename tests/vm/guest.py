@@ -202,6 +202,7 @@ class Guest:
             '-serial', f'file:{self.console}', '-serial', 'stdio',
             '-append', 'console=ttyS0 quiet panic=-1 nokaslr mitigations=off '
                        'tsc=reliable no_timer_check random.trust_cpu=on '
+                       'proc_mem.force_override=always '
                        f'{more}']
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE,
