@@ -2,8 +2,9 @@
 /*
  * Where a thread must not have a fault on memory of a device, because bringing
  * it home could wait for the thread itself: on the library's own threads, while
- * it serves a fault, in callbacks that copy, with a notifier_lock held.  Where threads serve their own
- * faults such a fault is reported, and ends in a SIGBUS instead of a hang.
+ * it serves a fault, in callbacks that copy, with a notifier_lock held.  Where
+ * threads serve their own faults such a fault is reported, and ends in a SIGBUS
+ * instead of a hang.
  */
 #ifndef GPUSVM_BASE_NOFAULT_H
 #define GPUSVM_BASE_NOFAULT_H
