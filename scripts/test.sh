@@ -5,6 +5,7 @@
 # before it every skipped test says why.
 #
 # usage: scripts/test.sh [ARGUMENT OF meson test...]
+# GPUSVM_STRESS_SECONDS: how long each stress test runs (2)
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -13,6 +14,10 @@ if [ ! -f build/build.ninja ]; then
     meson setup build --buildtype=debugoptimized
 fi
 ninja -C build
+
+# There are a hundred of them.
+GPUSVM_STRESS_SECONDS=${GPUSVM_STRESS_SECONDS:-2}
+export GPUSVM_STRESS_SECONDS
 
 log=build/meson-logs/testlog.json
 rm -f "$log"
