@@ -132,8 +132,12 @@ void gpusvm_staging_drop(struct mm_struct *mm, struct staging_run *run,
 			 unsigned long index, unsigned long n)
 {
 	unsigned long start = run->addr + (index << PAGE_SHIFT);
+	struct source *source = mm->source;
 
-	mm->source->ops->empty(mm->source, start, start + (n << PAGE_SHIFT));
+	/* A forked child has neither the pages nor the source. */
+	if (mm->pid == gpusvm_sys_getpid() &&
+	    source->ops->empty(source, start, start + (n << PAGE_SHIFT)))
+		return;
 	gpusvm_staging_set_filled(run, index, n, false);
 }
 

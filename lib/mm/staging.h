@@ -97,7 +97,10 @@ int gpusvm_staging_get_filled(struct mm_struct *mm, struct staging_run **owner,
 			      unsigned long npages);
 void gpusvm_staging_put(struct mm_struct *mm, struct staging_run *run);
 
-/* Give @n pages from @index on back to the kernel, of a run that is in use. */
+/*
+ * Give @n pages from @index on back to the kernel, of a run that is in use.
+ * Without mappings they stay, and are recorded as being there.
+ */
 void gpusvm_staging_drop(struct mm_struct *mm, struct staging_run *run,
 			 unsigned long index, unsigned long n);
 

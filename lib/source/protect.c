@@ -250,11 +250,11 @@ static int protect_stage(struct source *source, unsigned long start,
 	return 0;
 }
 
-static void protect_empty(struct source *source, unsigned long start,
-			  unsigned long end)
+static int protect_empty(struct source *source, unsigned long start,
+			 unsigned long end)
 {
 	(void)source;
-	gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
+	return gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
 }
 
 static long protect_fill(struct source *source, unsigned long to,

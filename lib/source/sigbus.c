@@ -181,7 +181,8 @@ int gpusvm_sigbus_start(void)
 	WRITE_ONCE(*bus.original, true);
 	bus.closing = false;
 	/* Of threads that a forked child does not have. */
-	bus.inside = 0;
+	if (front.pid != gpusvm_sys_getpid())
+		bus.inside = 0;
 	front.blocked = gpusvm_sys_sent_signals();
 	return gpusvm_front_start(&front);
 }

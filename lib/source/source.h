@@ -106,7 +106,8 @@ struct source;
  * @take: Move the pages of [from, from + len) to absent staging pages; pages
  *	that are absent stay so; returns as @copy does
  * @stage: Make memory usable as staging: a destination of @take and @fill
- * @empty: Drop the pages of staging memory; raises no event
+ * @empty: Drop the pages of staging memory; raises no event.  -ENOMEM without
+ *	mappings, and the pages are still there
  * @fill: Put pages of zeros, ready to be written, at absent staging pages;
  *	returns as @copy does
  * @child_copy: As @copy, in a child
@@ -148,8 +149,8 @@ struct source_ops {
 		     unsigned long from, unsigned long len);
 	int (*stage)(struct source *source, unsigned long start,
 		     unsigned long end);
-	void (*empty)(struct source *source, unsigned long start,
-		      unsigned long end);
+	int (*empty)(struct source *source, unsigned long start,
+		     unsigned long end);
 	long (*fill)(struct source *source, unsigned long to,
 		     unsigned long len);
 	long (*child_copy)(struct source *source, int child_fd,

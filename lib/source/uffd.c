@@ -218,18 +218,21 @@ static int uffd_stage(struct source *source, unsigned long start,
 
 /*
  * Memory that is not registered is dropped without an event, which somebody
- * would have to read first.
+ * would have to read first; the caller may keep them all from it.
  */
-static void uffd_empty(struct source *source, unsigned long start,
-		       unsigned long end)
+static int uffd_empty(struct source *source, unsigned long start,
+		      unsigned long end)
 {
 	struct uffdio_range range = { .start = start, .len = end - start };
 	int err = gpusvm_sys_uffd_unregister(source->fd, &range);
 
+	if (err)
+		return err;
 	gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
-	if (!err && uffd_stage(source, start, end))
+	if (uffd_stage(source, start, end))
 		log_error("staging at %#lx is lost: it cannot be registered",
 			  start);
+	return 0;
 }
 
 static long uffd_fill(struct source *source, unsigned long to,

@@ -437,13 +437,15 @@ static int fake_stage(struct source *source, unsigned long start,
 	return (int)begin(to_fake(source), FAKE_OP_STAGE, start, &len, 0);
 }
 
-static void fake_empty(struct source *source, unsigned long start,
-		       unsigned long end)
+static int fake_empty(struct source *source, unsigned long start,
+		      unsigned long end)
 {
 	unsigned long len = end - start;
+	long err = begin(to_fake(source), FAKE_OP_EMPTY, start, &len, 0);
 
-	begin(to_fake(source), FAKE_OP_EMPTY, start, &len, 0);
-	drop(start, len >> PAGE_SHIFT);
+	if (!err)
+		drop(start, len >> PAGE_SHIFT);
+	return (int)err;
 }
 
 static long fake_fill_op(struct source *source, unsigned long to,

@@ -184,6 +184,8 @@ int test_teardown(void **state)
 		num_cleanups--;
 		cleanups[num_cleanups].fn(cleanups[num_cleanups].arg);
 	}
+	/* The next test's memory may be where this one's was. */
+	gpusvm_mm_sync(test_mm);
 	return 0;
 }
 

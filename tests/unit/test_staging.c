@@ -373,6 +373,28 @@ static void get_filled_with_eagain_tries_again(void **state)
 	destroy(&owner);
 }
 
+/* They are found again the next time. */
+static void get_empty_without_mappings_keeps_the_pages(void **state)
+{
+	struct staging_run *owner;
+
+	(void)state;
+	create(&owner, 4);
+	get_filled(&owner, 4);
+	gpusvm_staging_put(mm, owner);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_EMPTY,
+						   .times = 1,
+						   .error = -ENOMEM });
+	gpusvm_staging_get_empty(mm, &owner);
+	assert_int_equal(owner->nfilled, 4);
+	assert_int_equal(count_present(owner), 4);
+	gpusvm_staging_put(mm, owner);
+	gpusvm_staging_get_empty(mm, &owner);
+	assert_int_equal(owner->nfilled, 0);
+	assert_int_equal(count_present(owner), 0);
+	destroy(&owner);
+}
+
 static void get_filled_without_memory_is_idle_again(void **state)
 {
 	struct staging_run *owner;
@@ -639,6 +661,7 @@ int main(void)
 		staging_test(get_filled_fills_only_gaps),
 		staging_test(get_filled_with_partial_fills_goes_on),
 		staging_test(get_filled_with_eagain_tries_again),
+		staging_test(get_empty_without_mappings_keeps_the_pages),
 		staging_test(get_filled_without_memory_is_idle_again),
 		staging_test(get_filled_of_empty_run_swaps_with_idle_one),
 		staging_test(get_filled_of_empty_run_takes_a_retired_one),
