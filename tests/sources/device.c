@@ -17,7 +17,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define POOL (512ul << 20)
 #define ALIGNMENT (2ul << 20)
 
 struct block {
@@ -32,6 +31,7 @@ static struct drm_pagemap dpagemap;
 static char log_lines[8192];
 
 unsigned int device_log_errors;
+size_t device_bytes = 64ul << 20;
 
 void device_fail(const char *what, const char *file, int line)
 {
@@ -132,7 +132,7 @@ int device_open(enum gpusvm_source source)
 					     .source = source };
 	const struct gpusvm_devmem_pool_opts pool_opts = {
 		.size = sizeof(pool_opts),
-		.bytes = POOL,
+		.bytes = device_bytes,
 		.node = -1,
 		.owner = &pool,
 		.pgmap_ops = drm_gpusvm_pagemap_ops_get(),

@@ -13,6 +13,8 @@ void device_close(void);
 unsigned long device_features(void);
 bool device_log_has(const char *text);
 extern unsigned int device_log_errors;
+/* How much memory it has, from the next opening on. */
+extern size_t device_bytes;
 
 /* Memory of its own, between guards; @size is a power of two. */
 unsigned char *device_map(size_t size, int prot);

@@ -63,6 +63,7 @@ static unsigned long run(enum gpusvm_source source, unsigned long ranges)
 
 	for (page = 0; page < 2 * ranges; page++)
 		*word(mem, page) = page + 1;
+	device_bytes = ranges * PAGE;
 	err = device_open(source);
 	if (err == -EPERM || err == -ENOSYS) {
 		printf("skipped: this source cannot be had here\n");
