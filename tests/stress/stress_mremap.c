@@ -90,6 +90,8 @@ static void stress_mremap(void **state)
 	pthread_t thread;
 
 	(void)state;
+	if (!(gpusvm_mm_features(test_mm) & GPUSVM_FEATURE_MOVE))
+		test_skip("without UFFDIO_MOVE this needs announced changes");
 	s.place = test_area_anon(area, 0, SZ_64K);
 	s.d = fake_driver_create(&config);
 	s.end = test_now_ms() + test_stress_ms(DEFAULT_SECONDS);
