@@ -31,7 +31,6 @@ static struct front front = FRONT_INIT(SIGBUS, 0, serve);
  * struct bus - Who serves
  * @server: NULL for nobody; atomic
  * @inside: Threads that may be in it; atomic
- * @closing: There was one
  * @original: True in the process, and in a child that shares its memory; false
  *	in one that has a copy.  Never freed: a thread may be on its way here
  * @window_start: The library's own memory
@@ -40,7 +39,6 @@ static struct front front = FRONT_INIT(SIGBUS, 0, serve);
 static struct {
 	const struct fault_server *server;
 	unsigned long inside;
-	bool closing;
 	bool *original;
 	unsigned long window_start;
 	unsigned long window_end;
@@ -84,14 +82,14 @@ static bool is_cramped(const void *context)
 }
 
 /*
- * Between the end of the server and the close of the source a fault has to
- * wait; all is home then, but an absent page has a fault still.  Who comes after
- * the close has none any more, unless the program calls us, whose it then is.
+ * Before there is a server and after its end a fault has to wait until there is
+ * one or the source is closed; all is home then, but an absent page has a fault
+ * still, and a thread may have slept here while others closed and opened again.
+ * Who comes after the close has none any more, unless the program calls us, whose
+ * it then is.
  */
 static enum fault_result serve_by_nobody(void)
 {
-	if (!READ_ONCE(bus.closing))
-		return FAULT_FAILED;
 	if (!READ_ONCE(front.installed))
 		return READ_ONCE(front.known) ? FAULT_FAILED : FAULT_SERVED;
 	gpusvm_sys_nanosleep(NAP_NS);
@@ -179,7 +177,6 @@ int gpusvm_sigbus_start(void)
 		return err;
 	gpusvm_alloc_window(&bus.window_start, &bus.window_end);
 	WRITE_ONCE(*bus.original, true);
-	bus.closing = false;
 	/* Of threads that a forked child does not have. */
 	if (front.pid != gpusvm_sys_getpid())
 		bus.inside = 0;
@@ -189,8 +186,6 @@ int gpusvm_sigbus_start(void)
 
 void gpusvm_sigbus_serve(const struct fault_server *server)
 {
-	if (!server)
-		WRITE_ONCE(bus.closing, true);
 	__atomic_store_n(&bus.server, server, __ATOMIC_SEQ_CST);
 	while (!server && __atomic_load_n(&bus.inside, __ATOMIC_SEQ_CST))
 		gpusvm_sys_nanosleep(NAP_NS);
@@ -200,7 +195,6 @@ void gpusvm_sigbus_stop(void)
 {
 	/* The server of a child's parent. */
 	__atomic_store_n(&bus.server, NULL, __ATOMIC_SEQ_CST);
-	WRITE_ONCE(bus.closing, true);
 	gpusvm_front_stop(&front);
 	gpusvm_park_wake(0, ~0ul);
 }

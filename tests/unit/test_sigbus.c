@@ -255,11 +255,18 @@ static void present_page_is_tried_some_times(void **state)
 	assert_int_equal(calls, 0);
 }
 
-static void without_a_server_all_is_the_programs(void **state)
+/* As of a thread that slept here while others closed and opened again. */
+static void fault_before_the_server_waits_for_it(void **state)
 {
 	(void)state;
+	fake_sys_hook(FAKE_SYS_NANOSLEEP, play_nap);
 	raise_fault(BASE);
-	assert_int_equal(calls, 1);
+	assert_int_equal(naps, 1);
+	assert_int_equal(calls, 0);
+	gpusvm_sigbus_serve(&server);
+	raise_fault(BASE);
+	assert_int_equal(naps, 1);
+	assert_int_equal(asks, 1);
 }
 
 /* All is home, but pages that were dropped are trapped until the close. */
@@ -372,7 +379,7 @@ int main(void)
 		sigbus_test(program_has_the_mask_that_it_expects),
 		sigbus_test(waiting_thread_misses_no_wake),
 		sigbus_test(present_page_is_tried_some_times),
-		sigbus_test(without_a_server_all_is_the_programs),
+		sigbus_test(fault_before_the_server_waits_for_it),
 		sigbus_test(fault_after_the_server_waits_for_the_close),
 		sigbus_test(end_waits_for_who_is_inside),
 		sigbus_test(exchanged_action_is_behind_us),
