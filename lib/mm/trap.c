@@ -143,25 +143,39 @@ static void widen(struct mm_struct *mm, const struct trap_window *window,
 	*end = max(*end, min(vma.end, last));
 }
 
-/* Parts that would be too many become one. */
+static int trap_widened(struct mm_struct *mm, struct trap_window *window,
+			unsigned long start, unsigned long end)
+{
+	int err;
+
+	widen(mm, window, &start, &end);
+	err = mm->source->ops->trap(mm->source, start, end);
+	if (!err)
+		note(&mm->traps, window, start, end, true);
+	return err;
+}
+
+/*
+ * Parts that would be too many become one, unless something in between cannot
+ * be trapped, as what the program has registered with a userfaultfd of its own.
+ */
 static int trap_window(struct mm_struct *mm, struct trap_window *window,
 		       unsigned long start, unsigned long end)
 {
 	struct source *source = mm->source;
 	struct traps *traps = &mm->traps;
-	int err = -ENOMEM;
+	int err;
 
 	note(traps, window, start, end, true);
 	if (window->nparts <= TRAP_WINDOW_PARTS &&
-	    traps->nparts <= traps->limit)
+	    traps->nparts <= traps->limit) {
 		err = source->ops->trap(source, start, end);
-	if (err != -ENOMEM)
-		return err;
-	widen(mm, window, &start, &end);
-	err = source->ops->trap(source, start, end);
-	if (!err)
-		note(traps, window, start, end, true);
-	return err;
+		return err == -ENOMEM ? trap_widened(mm, window, start, end)
+				      : err;
+	}
+	err = trap_widened(mm, window, start, end);
+	return err && err != -ENOMEM ? source->ops->trap(source, start, end)
+				     : err;
 }
 
 int gpusvm_trap(struct mm_struct *mm, unsigned long start, unsigned long end)

@@ -160,6 +160,18 @@ static void without_mappings_the_window_may_do(void **state)
 	assert_int_equal(count_trapped(), WINDOW);
 }
 
+/* As where the program has a userfaultfd of its own in between. */
+static void what_refuses_the_window_may_be_trapped_alone(void **state)
+{
+	(void)state;
+	trap_alternating(0, TRAP_WINDOW_PARTS);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TRAP,
+						   .times = 1,
+						   .error = -EBUSY });
+	assert_int_equal(trap(2 * TRAP_WINDOW_PARTS, 1), 0);
+	assert_int_equal(count_trapped(), TRAP_WINDOW_PARTS + 1);
+}
+
 static void other_errors_are_passed_on(void **state)
 {
 	(void)state;
@@ -213,6 +225,7 @@ int main(void)
 		trap_test(window_ends_with_the_protection),
 		trap_test(too_many_in_all_become_windows),
 		trap_test(without_mappings_the_window_may_do),
+		trap_test(what_refuses_the_window_may_be_trapped_alone),
 		trap_test(other_errors_are_passed_on),
 		trap_test(large_parts_are_not_counted),
 		trap_test(without_memory_nothing_is_trapped),
