@@ -81,12 +81,8 @@ static long shrink(unsigned long addr, size_t old_len, size_t new_len,
 static bool unite_pieces(struct mm_struct *mm, unsigned long start,
 			 unsigned long end)
 {
-	struct vma vma;
-
 	return gpusvm_notifiers_concern(&mm->notifiers, start, end) &&
-	       !gpusvm_vma_piece(mm, start, &vma) && vma.end < end &&
-	       !gpusvm_vma_find(mm, start, &vma) &&
-	       gpusvm_vma_covers(mm, &vma, start, end) &&
+	       gpusvm_vma_in_pieces(mm, start, end) &&
 	       !mm->source->ops->trap(mm->source, start, end);
 }
 

@@ -8,6 +8,7 @@
 
 #include "change.h"
 #include "compiler.h"
+#include "log.h"
 #include "mm.h"
 #include "source.h"
 #include "sys.h"
@@ -17,12 +18,8 @@
 static bool in_parts(struct mm_struct *mm, unsigned long start,
 		     unsigned long end)
 {
-	struct vma vma;
-
 	return mm && mm->source->ops->guard &&
-	       !gpusvm_vma_piece(mm, start, &vma) && vma.end < end &&
-	       !gpusvm_vma_find(mm, start, &vma) &&
-	       gpusvm_vma_covers(mm, &vma, start, end);
+	       gpusvm_vma_in_pieces(mm, start, end);
 }
 
 /*
@@ -54,6 +51,24 @@ static size_t move_parts(struct mm_struct *mm, unsigned long from, size_t len,
 	return done;
 }
 
+/*
+ * Move [addr, addr + len) back from @to, where the place ends at @end.  What
+ * cannot go back, for want of mappings, must not be lost: it stays where it is.
+ */
+static void move_back(struct mm_struct *mm, unsigned long addr, size_t len,
+		      unsigned long to, unsigned long end)
+{
+	size_t done;
+	long err;
+
+	gpusvm_sys_munmap(to + len, end - (to + len));
+	done = move_parts(mm, to, len, 0, 0, addr, &err);
+	if (err)
+		log_error("mremap: what was at %#lx..%#lx is at %#lx now: "
+			  "neither the rest could follow nor this go back",
+			  addr + done, addr + len, to + done);
+}
+
 static long move_all(struct mm_struct *mm, unsigned long addr, size_t old_len,
 		     size_t new_len, int flags, unsigned long to)
 {
@@ -72,8 +87,7 @@ static long move_all(struct mm_struct *mm, unsigned long addr, size_t old_len,
 	done = move_parts(mm, addr, kept, new_len - kept,
 			  flags & MREMAP_DONTUNMAP, to, &err);
 	if (err) {
-		move_parts(mm, to, done, 0, 0, addr, &back);
-		gpusvm_sys_munmap(to, new_len);
+		move_back(mm, addr, done, to, to + new_len);
 		return err;
 	}
 	if (kept < old_len)

@@ -224,6 +224,16 @@ bool gpusvm_vma_covers(struct mm_struct *mm, struct vma *vma,
 	return true;
 }
 
+bool gpusvm_vma_in_pieces(struct mm_struct *mm, unsigned long start,
+			  unsigned long end)
+{
+	struct vma vma;
+
+	return !gpusvm_vma_piece(mm, start, &vma) && vma.end < end &&
+	       !gpusvm_vma_find(mm, start, &vma) &&
+	       gpusvm_vma_covers(mm, &vma, start, end);
+}
+
 int gpusvm_vma_open(struct mm_struct *mm)
 {
 	struct vma vma;

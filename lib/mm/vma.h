@@ -64,6 +64,13 @@ int gpusvm_vma_piece(struct mm_struct *mm, unsigned long addr, struct vma *vma);
 /* The same, or the first piece above @addr if none is there. */
 int gpusvm_vma_next(struct mm_struct *mm, unsigned long addr, struct vma *vma);
 
+/*
+ * Whether [start, end) is inside one mapping of the program's that the kernel
+ * has in several pieces.
+ */
+bool gpusvm_vma_in_pieces(struct mm_struct *mm, unsigned long start,
+			  unsigned long end);
+
 /* Open and close what look-ups need; sets GPUSVM_FEATURE_PROCMAP_QUERY. */
 int gpusvm_vma_open(struct mm_struct *mm);
 void gpusvm_vma_close(struct mm_struct *mm);

@@ -16,8 +16,9 @@
 
 static struct source_ops guarding;
 static const struct source_ops *without;
-/* Of the calls for one mapping the one with this number fails. */
+/* Of the calls for one mapping the one with this number fails, or all from it. */
 static unsigned int calls, fails;
+static bool fail_on;
 
 static int guard(struct source *source, unsigned long start, unsigned long end,
 		 int prot)
@@ -48,7 +49,8 @@ static bool one_mapping_at_once(const unsigned long *args, long *ret)
 	if (gpusvm_vma_piece(mm, args[0], &vma) || vma.end < args[0] + args[1])
 		return true;
 	*ret = -ENOMEM;
-	return ++calls == fails;
+	calls++;
+	return fails && (fail_on ? calls >= fails : calls == fails);
 }
 
 /* Four pages in three parts, with data. */
@@ -63,6 +65,7 @@ static int setup(void **state)
 	mm->source->ops = &guarding;
 	fake_sys_hook(FAKE_SYS_MREMAP, one_mapping_at_once);
 	calls = fails = 0;
+	fail_on = false;
 	madvise(window(FROM + 1), bytes(1), MADV_DONTFORK);
 	fake_fill(window(FROM), 4, 1);
 	return err;
@@ -175,6 +178,27 @@ static void what_fails_half_done_is_undone(void **state)
 			 0);
 }
 
+/* Where it is then is in the log. */
+static void what_cannot_be_undone_is_not_lost(void **state)
+{
+	unsigned char first, rest;
+
+	(void)state;
+	first = *(unsigned char *)window(FROM);
+	rest = *(unsigned char *)window(FROM + 1);
+	fake_fill(window(TO), 6, 2);
+	fails = 2;
+	fail_on = true;
+	assert_int_equal(move(4, 6, MREMAP_FIXED), -ENOMEM);
+	assert_false(is_mapped(FROM));
+	assert_true(fake_matches(window(TO), 1, 1));
+	assert_int_equal(*(unsigned char *)window(TO), first);
+	assert_false(is_mapped(TO + 1));
+	assert_false(is_mapped(TO + 5));
+	assert_true(is_mapped(FROM + 1) && is_mapped(FROM + 3));
+	assert_int_equal(*(unsigned char *)window(FROM + 1), rest);
+}
+
 static void last_part_grows_where_it_is(void **state)
 {
 	(void)state;
@@ -219,6 +243,7 @@ int main(void)
 		remap_test(tail_is_cut_off),
 		remap_test(old_mapping_stays_if_asked_for),
 		remap_test(what_fails_half_done_is_undone),
+		remap_test(what_cannot_be_undone_is_not_lost),
 		remap_test(last_part_grows_where_it_is),
 		remap_test(programs_own_parts_are_refused),
 	};
