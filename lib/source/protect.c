@@ -263,6 +263,9 @@ static long protect_fill(struct source *source, unsigned long to,
 	int err = gpusvm_populate_pages(to, len, true);
 
 	(void)source;
+	/* Nobody else drops pages of staging: there is no memory for them. */
+	if (err == -EAGAIN)
+		err = -ENOMEM;
 	return err ? err : (long)len;
 }
 
