@@ -97,8 +97,13 @@ struct batch {
 static bool is_present(struct mm_struct *mm, unsigned long addr)
 {
 	unsigned char state;
+	int err = gpusvm_scan_pages(mm, addr, 1, &state);
 
-	return !gpusvm_scan_pages(mm, addr, 1, &state) && state;
+	if (err)
+		log_error("fork: a page on its way to a device cannot be "
+			  "looked at, the child will read it as zeros: %d",
+			  err);
+	return !err && state;
 }
 
 /*

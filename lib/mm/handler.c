@@ -15,7 +15,6 @@
 #include "log.h"
 #include "migration.h"
 #include "mm.h"
-#include "nofault.h"
 #include "page.h"
 #include "page_size.h"
 #include "probe.h"
@@ -372,7 +371,7 @@ static void *reader_main(void *arg)
 {
 	struct mm_struct *mm = arg;
 
-	gpusvm_nofault_enter();
+	gpusvm_in_thread_never(mm);
 	serve(mm);
 	while (!READ_ONCE(mm->handler->stop))
 		wait_and_serve(mm, mm->handler->wake_fd, &mm);
@@ -431,7 +430,7 @@ static void *spare_main(void *arg)
 	unsigned long taken, last = 0;
 	unsigned int quiet = 0;
 
-	gpusvm_nofault_enter();
+	gpusvm_in_thread_never(mm);
 	while (!READ_ONCE(handler->stop)) {
 		taken = spare_sleep(handler, quiet >= LOOKS);
 		quiet = taken == last ? quiet + 1 : 0;

@@ -16,7 +16,11 @@
 /* Between looks at a source that others make settle. */
 #define NAP_NS (50l * 1000)
 
-/* To read events takes stack; a handler thread reads them, too. */
+/*
+ * To read events takes stack; a handler thread reads them, too.  At the end there
+ * is none, and the close waits for us: the access is made again, and finds nobody
+ * who serves.
+ */
 static enum fault_result look_up(struct mm_struct *mm, struct job *job,
 				 bool cramped)
 {
@@ -25,10 +29,12 @@ static enum fault_result look_up(struct mm_struct *mm, struct job *job,
 
 	while ((result = gpusvm_cpu_fault_look_up(mm, job)) ==
 	       FAULT_UNSETTLED) {
-		if (cramped)
-			gpusvm_sys_nanosleep(NAP_NS);
-		else
+		if (!cramped)
 			gpusvm_handler_settle(mm, attempt++);
+		else if (READ_ONCE(mm->handler->stop))
+			return FAULT_SERVED;
+		else
+			gpusvm_sys_nanosleep(NAP_NS);
 	}
 	return result;
 }
@@ -79,6 +85,16 @@ static enum fault_result serve(void *arg, const struct source_event *fault,
 		return bring_home(mm, &job);
 	gpusvm_handler_give(mm, &job);
 	return FAULT_WAITS;
+}
+
+void gpusvm_in_thread_never(struct mm_struct *mm)
+{
+	unsigned long mask = gpusvm_sys_sent_signals();
+
+	gpusvm_nofault_enter();
+	/* A SIGBUS that is blocked kills before it can be told of. */
+	if (mm->source->ops->serve)
+		gpusvm_sys_restore_signals(&mask);
 }
 
 void gpusvm_in_thread_start(struct mm_struct *mm)

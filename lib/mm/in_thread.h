@@ -16,4 +16,10 @@ struct mm_struct;
 void gpusvm_in_thread_start(struct mm_struct *mm);
 void gpusvm_in_thread_stop(struct mm_struct *mm);
 
+/*
+ * To be called first by a thread of the library's own: its faults on memory of
+ * a device are driver's errors, which end in a line in the log and a SIGBUS.
+ */
+void gpusvm_in_thread_never(struct mm_struct *mm);
+
 #endif /* GPUSVM_MM_IN_THREAD_H */

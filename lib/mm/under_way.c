@@ -10,6 +10,7 @@
 
 #include "alloc.h"
 #include "compiler.h"
+#include "in_thread.h"
 #include "log.h"
 #include "migration.h"
 #include "mm.h"
@@ -177,6 +178,7 @@ static void *thread_main(void *arg)
 	struct under_way_list *list = &mm->under_way;
 	unsigned int seen;
 
+	gpusvm_in_thread_never(mm);
 	while (!READ_ONCE(list->stop)) {
 		seen = __atomic_load_n(&list->wake, __ATOMIC_ACQUIRE);
 		end_signalled(list);

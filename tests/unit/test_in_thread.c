@@ -63,15 +63,20 @@ static int setup(void **state)
 	return gpusvm_handler_start(mm, 0);
 }
 
-static enum fault_result fault_at(unsigned long i, bool cramped)
+static struct source_event describe_fault(unsigned long i)
 {
-	const struct source_event fault = {
+	return (struct source_event){
 		.type = SOURCE_FAULT,
 		.untold = true,
 		.start = fake_addr(fake, i),
 		.end = fake_addr(fake, i + 1),
 		.tid = gpusvm_sys_gettid(),
 	};
+}
+
+static enum fault_result fault_at(unsigned long i, bool cramped)
+{
+	const struct source_event fault = describe_fault(i);
 
 	return server->serve(server->arg, &fault, cramped);
 }
@@ -114,6 +119,20 @@ static void cramped_thread_leaves_it_to_the_handler(void **state)
 	assert_int_not_equal(__atomic_load_n(&served_by, __ATOMIC_ACQUIRE),
 			     gpusvm_sys_gettid());
 	assert_true(was_woken(FIRST));
+}
+
+/* The close waits for who is in the service, and nobody reads any more. */
+static void cramped_thread_does_not_wait_for_the_end(void **state)
+{
+	const struct fault_server *last = server;
+	const struct source_event fault = describe_fault(2);
+
+	(void)state;
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_ZERO,
+						   .times = 1000000,
+						   .error = -EAGAIN });
+	gpusvm_handler_stop(mm);
+	assert_int_equal(last->serve(last->arg, &fault, true), FAULT_SERVED);
 }
 
 static void absent_page_is_zeros_if_it_is_ours(void **state)
@@ -242,6 +261,7 @@ int main(void)
 						handler_teardown),
 		in_thread_test(thread_brings_its_page_home),
 		in_thread_test(cramped_thread_leaves_it_to_the_handler),
+		in_thread_test(cramped_thread_does_not_wait_for_the_end),
 		in_thread_test(absent_page_is_zeros_if_it_is_ours),
 		in_thread_test(what_cannot_be_trapped_is_none_of_ours),
 		in_thread_test(unsettled_source_is_asked_again),
