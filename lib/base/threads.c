@@ -44,13 +44,13 @@ static long visit_entries(const char *buf, long len,
 			  void (*visit)(pid_t tid, void *arg), void *arg)
 {
 	const struct dirent64_header *entry;
-	pid_t tid, self = gpusvm_sys_gettid();
+	pid_t tid, caller = gpusvm_sys_gettid();
 	long at, n = 0;
 
 	for (at = 0; at < len; at += entry->length) {
 		entry = (const void *)(buf + at);
 		tid = parse_tid(entry->name);
-		if (!tid || tid == self)
+		if (!tid || tid == caller)
 			continue;
 		visit(tid, arg);
 		n++;
@@ -201,4 +201,18 @@ bool gpusvm_threads_have_signal(int sig)
 
 	visit_threads(look_for_signal, &search);
 	return search.found;
+}
+
+static __thread pid_t self __attribute__((tls_model("initial-exec")));
+
+pid_t gpusvm_threads_self(void)
+{
+	if (!self)
+		self = gpusvm_sys_gettid();
+	return self;
+}
+
+void gpusvm_threads_forget_self(void)
+{
+	self = 0;
 }

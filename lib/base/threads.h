@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the other threads of the process are doing, as far as the kernel tells:
- * a way to wait until a madvise() that one of them was in, nobody knows which,
- * has ended.
+ * Which thread this is, and what the others of the process are doing, as far as
+ * the kernel tells: a way to wait until a madvise() that one of them was in,
+ * nobody knows which, has ended.
  */
 #ifndef GPUSVM_BASE_THREADS_H
 #define GPUSVM_BASE_THREADS_H
@@ -38,5 +38,13 @@ bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns);
  * that was meant for it alone.  Not for real-time signals.
  */
 bool gpusvm_threads_have_signal(int sig);
+
+/*
+ * The calling thread, without a system call.  A forked child has to say that it
+ * is another one; the child of a bare clone() that does not is taken for its
+ * parent.
+ */
+pid_t gpusvm_threads_self(void);
+void gpusvm_threads_forget_self(void);
 
 #endif /* GPUSVM_BASE_THREADS_H */

@@ -16,6 +16,7 @@
 #include "page_size.h"
 #include "probe.h"
 #include "sys.h"
+#include "threads.h"
 #include "vma.h"
 
 #define NSEC_PER_SEC 1000000000ul
@@ -87,7 +88,7 @@ static bool trylock(struct drm_gpusvm_zdd *zdd)
 	if (!__atomic_compare_exchange_n(&zdd->lock, &free, LOCKED, false,
 					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return false;
-	WRITE_ONCE(zdd->holder, gpusvm_sys_gettid());
+	WRITE_ONCE(zdd->holder, gpusvm_threads_self());
 	return true;
 }
 
@@ -107,7 +108,7 @@ bool gpusvm_zdd_lock(struct drm_gpusvm_zdd *zdd, unsigned long deadline_ns)
 		left.tv_nsec = (long)((deadline_ns - now_ns) % NSEC_PER_SEC);
 		gpusvm_sys_futex_wait(&zdd->lock, WAITED_FOR, &left);
 	}
-	WRITE_ONCE(zdd->holder, gpusvm_sys_gettid());
+	WRITE_ONCE(zdd->holder, gpusvm_threads_self());
 	return true;
 }
 
@@ -207,7 +208,7 @@ int gpusvm_zdd_copy_completes(void *zone_device_data,
 {
 	struct drm_gpusvm_zdd *zdd = zone_device_data;
 
-	if (READ_ONCE(zdd->holder) != gpusvm_sys_gettid() || !zdd->in_copy)
+	if (READ_ONCE(zdd->holder) != gpusvm_threads_self() || !zdd->in_copy)
 		return -EOPNOTSUPP;
 	return gpusvm_migration_set_fence(&zdd->migration, fence);
 }

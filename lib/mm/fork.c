@@ -19,6 +19,7 @@
 #include "page_size.h"
 #include "scan.h"
 #include "sys.h"
+#include "threads.h"
 
 static void describe_fork(struct mm_struct *mm,
 			  struct mmu_notifier_range *range)
@@ -67,6 +68,7 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
+	gpusvm_threads_forget_self();
 	gpusvm_mm_current_forget();
 	gpusvm_mm_current_unlock();
 }

@@ -69,14 +69,16 @@ static void wake_all_handlers(struct handler *handler)
 }
 
 /*
- * Take a job, if there is one and another thread is left to read.  What stays
- * in the queue is for others, who may be asleep: this job may take its time.
+ * Take a job, if there is one and another thread is left to read; @done says
+ * that the one before is.  What stays in the queue is for others, who may be
+ * asleep: this job may take its time.
  */
-static bool take_job(struct handler *handler, struct job *job)
+static bool take_job(struct handler *handler, struct job *job, bool done)
 {
 	bool taken, more, alone = false;
 
 	pthread_mutex_lock(&handler->lock);
+	handler->working -= done;
 	taken = handler->njobs && handler->working + 1 < handler->nthreads;
 	if (taken) {
 		*job = handler->jobs[handler->first];
@@ -93,13 +95,6 @@ static bool take_job(struct handler *handler, struct job *job)
 	if (alone)
 		signal_fd(handler->spare_fd);
 	return taken;
-}
-
-static void end_job(struct handler *handler)
-{
-	pthread_mutex_lock(&handler->lock);
-	handler->working--;
-	pthread_mutex_unlock(&handler->lock);
 }
 
 unsigned int gpusvm_handler_count(struct mm_struct *mm)
@@ -229,11 +224,12 @@ static void do_job(struct mm_struct *mm, struct job *job)
 
 static void do_jobs(struct mm_struct *mm)
 {
+	bool done = false;
 	struct job job;
 
-	while (take_job(mm->handler, &job)) {
+	while (take_job(mm->handler, &job, done)) {
 		do_job(mm, &job);
-		end_job(mm->handler);
+		done = true;
 	}
 }
 

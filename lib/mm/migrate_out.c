@@ -23,6 +23,7 @@
 #include "scan.h"
 #include "source.h"
 #include "sys.h"
+#include "threads.h"
 
 /* How often changes elsewhere may get in the way of write-protection. */
 #define PROTECT_ATTEMPTS 1000
@@ -298,7 +299,7 @@ int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
 	int err;
 
 	m->start = start;
-	m->tid = gpusvm_sys_gettid();
+	m->tid = gpusvm_threads_self();
 	m->to_device = true;
 	m->keep_pages = true;
 	err = is_needed(m) ? -EBUSY : take(m);

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "compiler.h"
 #include "fake_sys.h"
@@ -162,6 +163,34 @@ static void mark_counts_every_thread_but_the_caller(void **state)
 	assert_int_equal(times_marked(marks, n, gettid()), 0);
 	assert_marked_with_time(marks, n, threads[0].tid);
 	release(THREADS);
+}
+
+static void *own_tid(void *arg)
+{
+	*(bool *)arg = gpusvm_threads_self() == gettid() &&
+		       gpusvm_threads_self() == gettid();
+	return NULL;
+}
+
+static void thread_knows_itself(void **state)
+{
+	bool right = false;
+	pthread_t thread;
+	int status;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(gpusvm_threads_self(), gettid());
+	assert_int_equal(pthread_create(&thread, NULL, own_tid, &right), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(right);
+	child = fork();
+	if (!child) {
+		gpusvm_threads_forget_self();
+		_exit(gpusvm_threads_self() != gettid());
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
 }
 
 static void mark_of_more_than_fit_counts_all(void **state)
@@ -486,6 +515,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		threads_test(mark_counts_every_thread_but_the_caller),
+		threads_test(thread_knows_itself),
 		threads_test(mark_of_more_than_fit_counts_all),
 		threads_test(mark_reads_the_list_to_its_end),
 		threads_test(mark_without_proc_returns_errno),
