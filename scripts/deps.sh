@@ -10,7 +10,7 @@
 set -eu
 
 packages='meson ninja-build gcc g++ pkg-config libc6-dev
-    libcmocka-dev libnuma-dev libbsd-dev liburing-dev systemtap-sdt-dev'
+    libcmocka-dev libbsd-dev liburing-dev systemtap-sdt-dev'
 # Of Redis the tools only, which have the server in them: its own package would
 # start one.
 test_packages='git redis-tools sqlite3'

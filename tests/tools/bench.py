@@ -21,8 +21,10 @@ QUICK = '''roundtrip_2m_4k_memcpy roundtrip_2m_4k_best roundtrip_2m_thp_memcpy
     roundtrip_2m_thp_best roundtrip_2m_wp cpufault_4k cpufault_4k_in_thread
     cpufault_64k cpufault_2m cpufault_2m_best cpufault_any_cpu devfault_2m
     idle_touch idle_run munmap_unmirrored uring_2m uring_2m_cpu parallel_faults
-    bound_roundtrip_2m_4k bound_roundtrip_2m_thp bound_cpufault_4k
-    bound_cpufault_64k'''.split()
+    parallel_faults_in_thread bound_cpufault_any_cpu bound_uring_2m
+    bound_parallel_faults bound_roundtrip_2m_4k bound_roundtrip_2m_thp
+    bound_roundtrip_2m_4k_best bound_roundtrip_2m_thp_best
+    bound_roundtrip_2m_wp bound_cpufault_4k bound_cpufault_64k'''.split()
 # A million ranges take a while to make.
 LARGE = ['devfault_4k_hit', 'invalidate_1_of_1e6']
 
@@ -85,7 +87,7 @@ def check_lines(names, *args, **kwargs):
 def case_list():
     check(sorted(listed()) == sorted(QUICK + LARGE), 'names')
     for line in run('--list').stdout.splitlines():
-        check(re.search(r' is better; against: .+ CPU\)$'
+        check(re.search(r' is better; against: .+ \((same CPU|unpinned)\)$'
                         if line.startswith('bound_') else
                         r'(higher is better, to reach: ratio >=|'
                         r'lower is better, to reach: ratio <=) [0-9.]+; '

@@ -107,6 +107,15 @@ static int open_uffds(struct bare *bare)
 	return err;
 }
 
+static int start_handler(struct bare *bare)
+{
+	int err = -pthread_create(&bare->thread[bare->nthreads], NULL, handle,
+				  bare);
+
+	bare->nthreads += !err;
+	return err;
+}
+
 int bare_create(struct bare *bare, size_t count, size_t chunk, bool moves)
 {
 	int err;
@@ -124,18 +133,18 @@ int bare_create(struct bare *bare, size_t count, size_t chunk, bool moves)
 	if (!err)
 		err = open_uffds(bare);
 	if (!err)
-		err = bare_drop(bare);
-	if (!err)
-		err = -pthread_create(&bare->thread, NULL, handle, bare);
-	return err;
+		err = bare_drop(bare, count);
+	return err ? err : start_handler(bare);
 }
 
 void bare_destroy(struct bare *bare)
 {
 	uint64_t one = 1;
 
-	if (write(bare->stop_fd, &one, sizeof(one)) == sizeof(one))
-		pthread_join(bare->thread, NULL);
+	if (write(bare->stop_fd, &one, sizeof(one)) != sizeof(one))
+		return;
+	while (bare->nthreads)
+		pthread_join(bare->thread[--bare->nthreads], NULL);
 	close(bare->stop_fd);
 	close(bare->uffd);
 	if (bare->moves)
@@ -145,13 +154,31 @@ void bare_destroy(struct bare *bare)
 	area_destroy(&bare->staging);
 }
 
-int bare_pin(struct bare *bare, int cpu)
+static int pin(pthread_t thread, int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	return -pthread_setaffinity_np(bare->thread, sizeof(set), &set);
+	return -pthread_setaffinity_np(thread, sizeof(set), &set);
+}
+
+int bare_pin(struct bare *bare, int cpu)
+{
+	return pin(bare->thread[0], cpu);
+}
+
+int bare_spread(struct bare *bare)
+{
+	unsigned int i, n = cpu_count();
+	int err = 0;
+
+	n = n < BARE_HANDLERS ? n : BARE_HANDLERS;
+	while (!err && bare->nthreads < n)
+		err = start_handler(bare);
+	for (i = 0; !err && i < n; i++)
+		err = pin(bare->thread[i], cpu_nth(i));
+	return err;
 }
 
 int bare_check(struct bare *bare, size_t count)
@@ -165,12 +192,12 @@ int bare_check(struct bare *bare, size_t count)
 	return since < count ? -EIO : 0;
 }
 
-int bare_drop(struct bare *bare)
+int bare_drop(struct bare *bare, size_t count)
 {
+	size_t size = count * bare->chunk;
+
 	if (bare->moves)
 		return uffd_move(bare->staging_uffd, bare->staging.start,
-				 bare->data.start, bare->data.size);
-	return madvise(bare->data.start, bare->data.size, MADV_DONTNEED)
-		       ? -errno
-		       : 0;
+				 bare->data.start, size);
+	return madvise(bare->data.start, size, MADV_DONTNEED) ? -errno : 0;
 }

@@ -11,14 +11,18 @@
 
 #include "bench.h"
 
+/* At most. */
+#define BARE_HANDLERS 8u
+
 /**
  * struct bare - A bare loop
  * @uffd: The userfaultfd
  * @staging_uffd: That of @staging
  * @moves: Whether it moves pages
  * @chunk: Bytes that a fault is served with
- * @stop_fd: Ends the thread
- * @thread: The handler
+ * @stop_fd: Ends the handlers
+ * @thread: The handlers
+ * @nthreads: How many
  * @data: Memory whose faults it serves
  * @source: What is copied there
  * @staging: Where pages are that will move there
@@ -32,7 +36,8 @@ struct bare {
 	bool moves;
 	size_t chunk;
 	int stop_fd;
-	pthread_t thread;
+	pthread_t thread[BARE_HANDLERS];
+	unsigned int nthreads;
 	struct area data;
 	struct area source;
 	struct area staging;
@@ -44,11 +49,13 @@ struct bare {
 /* For @count faults.  The handler inherits the CPUs of the caller.  0, -errno, or SKIPPED. */
 int bare_create(struct bare *bare, size_t count, size_t chunk, bool moves);
 void bare_destroy(struct bare *bare);
-/* Put the handler on a CPU: 0 or -errno. */
+/* Put the one handler on a CPU: 0 or -errno. */
 int bare_pin(struct bare *bare, int cpu);
+/* Have a handler on each CPU, as the library has: 0 or -errno. */
+int bare_spread(struct bare *bare);
 /* Whether @count faults at least were served since the last check: 0 or -errno. */
 int bare_check(struct bare *bare, size_t count);
-/* All pages are absent again: 0 or -errno. */
-int bare_drop(struct bare *bare);
+/* The first @count pieces are absent again: 0 or -errno. */
+int bare_drop(struct bare *bare, size_t count);
 
 #endif /* GPUSVM_BENCH_BARE_H */

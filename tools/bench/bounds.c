@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "bare.h"
 #include "trip.h"
@@ -56,7 +57,7 @@ static int fault_all(struct bare *bare, double *value)
 		touch(bare->data.start + i * bare->chunk);
 	*value = us_each(now_ns() - since, FAULTS);
 	err = bare_check(bare, FAULTS);
-	return err ? err : bare_drop(bare);
+	return err ? err : bare_drop(bare, FAULTS);
 }
 
 static int fault_moves(void *state, double *value)
@@ -74,24 +75,86 @@ static int fault_copies(void *state, double *value)
 }
 
 /**
- * struct moved - A trip by memcpy() and UFFDIO_MOVE
- * @trip: For its baseline
+ * struct moved - A trip by copies and UFFDIO_MOVE, or without that
+ * @trip: For its baseline, and what copies
+ * @protects: By UFFDIO_WRITEPROTECT, a copy more, and UFFDIO_COPY
  * @data: What travels
  * @staging: Where its pages are meanwhile
- * @devmem: Device memory
+ * @pool: Device memory
+ * @first_pfn: Its first page
+ * @pages: The device pages of a range
+ * @addr: Where they come from, or go
  * @data_uffd: That of @data
  * @staging_uffd: That of @staging
  * @side: Where it is on its way
  */
 struct moved {
 	struct trip *trip;
+	bool protects;
 	struct area data;
 	struct area staging;
-	struct area devmem;
+	struct gpusvm_devmem_pool *pool;
+	unsigned long first_pfn;
+	struct page **pages;
+	gpusvm_dma_addr_t *addr;
 	int data_uffd;
 	int staging_uffd;
 	struct trip_side side;
 };
+
+static size_t pages_of_chunk(void)
+{
+	return TRIP_CHUNK / gpusvm_page_size();
+}
+
+/* What the copy of range @i is told. */
+static void describe_copy(struct moved *moved, size_t i)
+{
+	size_t j, n = pages_of_chunk();
+
+	for (j = 0; j < n; j++) {
+		moved->pages[j] =
+			gpusvm_pfn_to_page(moved->first_pfn + i * n + j);
+		moved->addr[j] = (uintptr_t)moved->staging.start +
+				 i * TRIP_CHUNK + j * gpusvm_page_size();
+	}
+}
+
+/* From the CPU to staging. */
+static int take(struct moved *moved, size_t at)
+{
+	uint8_t *staging = moved->staging.start + at;
+	uint8_t *data = moved->data.start + at;
+	int err;
+
+	if (!moved->protects)
+		return uffd_move(moved->staging_uffd, staging, data,
+				 TRIP_CHUNK);
+	err = uffd_protect(moved->data_uffd, data, TRIP_CHUNK);
+	if (!err)
+		memcpy(staging, data, TRIP_CHUNK);
+	return err;
+}
+
+/* The CPU's copies are no more. */
+static int drop(struct moved *moved, size_t at)
+{
+	if (moved->protects &&
+	    madvise(moved->data.start + at, TRIP_CHUNK, MADV_DONTNEED))
+		return -errno;
+	return 0;
+}
+
+/* From staging to the CPU. */
+static int give(struct moved *moved, size_t at)
+{
+	const uint8_t *staging = moved->staging.start + at;
+	const uint8_t *data = moved->data.start + at;
+
+	return moved->protects
+		       ? uffd_copy(moved->data_uffd, data, staging, TRIP_CHUNK)
+		       : uffd_move(moved->data_uffd, data, staging, TRIP_CHUNK);
+}
 
 static int move_out(struct moved *moved, uint64_t *ns)
 {
@@ -100,14 +163,18 @@ static int move_out(struct moved *moved, uint64_t *ns)
 	uint64_t since;
 	int err;
 
+	describe_copy(moved, i);
 	trip_cool(moved->trip);
 	since = now_ns();
-	err = uffd_move(moved->staging_uffd, moved->staging.start + at,
-			moved->data.start + at, TRIP_CHUNK);
-	memcpy(moved->devmem.start + at, moved->staging.start + at, TRIP_CHUNK);
+	err = take(moved, at);
+	if (!err)
+		err = moved->trip->rig->ops->copy_to_devmem(
+			moved->pages, moved->addr, pages_of_chunk());
+	if (!err)
+		err = drop(moved, at);
 	*ns = now_ns() - since;
 	return err ? err
-		   : trip_check_and_mark(moved->devmem.start + at,
+		   : trip_check_and_mark(gpusvm_page_address(moved->pages[0]),
 					 moved->side.mark[i]++);
 }
 
@@ -118,15 +185,37 @@ static int move_home(struct moved *moved, uint64_t *ns)
 	uint64_t since;
 	int err;
 
+	describe_copy(moved, i);
 	trip_cool(moved->trip);
 	since = now_ns();
-	memcpy(moved->staging.start + at, moved->devmem.start + at, TRIP_CHUNK);
-	err = uffd_move(moved->data_uffd, moved->data.start + at,
-			moved->staging.start + at, TRIP_CHUNK);
+	err = moved->trip->rig->ops->copy_to_ram(moved->pages, moved->addr,
+						 pages_of_chunk());
+	if (!err)
+		err = give(moved, at);
 	*ns = now_ns() - since;
 	return err ? err
 		   : trip_check_and_mark(moved->data.start + at,
 					 moved->side.mark[i]++);
+}
+
+static int create_devmem(struct moved *moved)
+{
+	const struct gpusvm_devmem_pool_opts opts = {
+		.size = sizeof(opts),
+		.bytes = TRIP_COUNT * TRIP_CHUNK,
+		.node = -1,
+		.pgmap_ops = drm_gpusvm_pagemap_ops_get(),
+	};
+	int err;
+
+	moved->pages = calloc(pages_of_chunk(), sizeof(moved->pages[0]));
+	moved->addr = calloc(pages_of_chunk(), sizeof(moved->addr[0]));
+	if (!moved->pages || !moved->addr)
+		return -ENOMEM;
+	err = gpusvm_devmem_pool_create(&moved->pool, &opts);
+	return err ? err
+		   : gpusvm_devmem_pool_alloc(moved->pool, opts.bytes,
+					      &moved->first_pfn);
 }
 
 static int create_moved(struct moved *moved, bool huge)
@@ -138,7 +227,7 @@ static int create_moved(struct moved *moved, bool huge)
 	if (!err)
 		err = area_create(&moved->staging, size, huge);
 	if (!err)
-		err = area_create(&moved->devmem, size, true);
+		err = create_devmem(moved);
 	if (!err)
 		err = uffd_open(&moved->data_uffd, UFFD_FEATURE_MOVE);
 	if (!err)
@@ -147,9 +236,12 @@ static int create_moved(struct moved *moved, bool huge)
 		return err;
 	/* Full of zeros, which is the first mark. */
 	memset(moved->data.start, 0, size);
-	area_fill(&moved->devmem);
 	if (huge && area_huge_bytes(&moved->data) < size)
 		return because(SKIPPED, "the kernel gave no huge pages");
+	if (moved->protects) {
+		area_fill(&moved->staging);
+		return uffd_register_wp(moved->data_uffd, &moved->data);
+	}
 	err = uffd_register(moved->data_uffd, &moved->data);
 	return err ? err : uffd_register(moved->staging_uffd, &moved->staging);
 }
@@ -169,6 +261,7 @@ static int setup_moved(void **state, const void *opaque)
 	if (err)
 		return err;
 	moved->trip = trip;
+	moved->protects = config->technique == GPUSVM_TECHNIQUE_WRITE_PROTECT;
 	err = create_moved(moved, config->huge);
 	for (i = 0; !err && i < TRIP_COUNT / 2; i++) {
 		err = move_out(moved, &ns);
@@ -186,7 +279,12 @@ static int teardown_moved(void *state)
 	/* The pages that are in staging go with it. */
 	area_destroy(&moved->data);
 	area_destroy(&moved->staging);
-	area_destroy(&moved->devmem);
+	gpusvm_devmem_pool_free(moved->pool, moved->first_pfn,
+				TRIP_COUNT * TRIP_CHUNK);
+	if (!err)
+		err = gpusvm_devmem_pool_destroy(moved->pool);
+	free(moved->pages);
+	free(moved->addr);
 	free(moved);
 	return err;
 }
@@ -221,6 +319,18 @@ static const struct trip_config config_thp = {
 	.engine = ENGINE_MEMCPY,
 };
 
+static const struct trip_config config_4k_best = { .engine = ENGINE_BEST };
+static const struct trip_config config_thp_best = {
+	.huge = true,
+	.base_huge = true,
+	.engine = ENGINE_BEST,
+};
+
+static const struct trip_config config_wp = {
+	.engine = ENGINE_MEMCPY,
+	.technique = GPUSVM_TECHNIQUE_WRITE_PROTECT,
+};
+
 static const size_t chunk_4k = 4 * KIB;
 static const size_t chunk_64k = 64 * KIB;
 
@@ -249,6 +359,30 @@ const struct measure bound_measures[] = {
 		.what = "bare UFFDIO_MOVE and memcpy of huge pages, both ways",
 		.baseline = "memcpy both ways, mapped huge pages",
 		.config = &config_thp,
+		ROUNDTRIP,
+	},
+	{
+		.name = "bound_roundtrip_2m_4k_best",
+		.what = "bare UFFDIO_MOVE and streaming copies of 2 MiB in "
+			"4 KiB pages, both ways",
+		.baseline = "memcpy both ways, mapped 4 KiB pages",
+		.config = &config_4k_best,
+		ROUNDTRIP,
+	},
+	{
+		.name = "bound_roundtrip_2m_thp_best",
+		.what = "bare UFFDIO_MOVE and streaming copies of huge pages, "
+			"both ways",
+		.baseline = "memcpy both ways, mapped huge pages",
+		.config = &config_thp_best,
+		ROUNDTRIP,
+	},
+	{
+		.name = "bound_roundtrip_2m_wp",
+		.what = "bare UFFDIO_WRITEPROTECT, copies and UFFDIO_COPY of "
+			"2 MiB in 4 KiB pages, both ways",
+		.baseline = "memcpy both ways, mapped 4 KiB pages",
+		.config = &config_wp,
 		ROUNDTRIP,
 	},
 	{

@@ -3,11 +3,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <drm/drm_gpusvm.h>
 #include <gpusvm/copy.h>
 #include <gpusvm/devmem.h>
+
+#if GPUSVM_HAVE_LIBURING
+#include <liburing.h>
+#endif
 
 #include "bench.h"
 
@@ -152,6 +158,126 @@ static int base(void *state, double *value)
 	return 0;
 }
 
+#if GPUSVM_HAVE_LIBURING
+/* As the engine cuts it. */
+#define REQUEST (512 * KIB)
+#define REQUESTS (CHUNK / REQUEST)
+
+/**
+ * struct bare_ring - Requests without the library
+ * @copies: The baseline, which is memcpy() to a mapping of such a file
+ * @ring: The ring
+ * @file: A memfd
+ * @ram: What is copied
+ * @next: The chunk that is next
+ */
+struct bare_ring {
+	void *copies;
+	struct io_uring ring;
+	int file;
+	struct area ram;
+	unsigned int next;
+};
+
+static int setup_ring(void **state, const void *config)
+{
+	struct bare_ring *bare = calloc(1, sizeof(*bare));
+	int err;
+
+	if (!bare)
+		return -ENOMEM;
+	*state = bare;
+	err = setup(&bare->copies, config);
+	if (!err)
+		err = area_create(&bare->ram, CHUNKS * CHUNK, false);
+	if (err)
+		return err;
+	area_fill(&bare->ram);
+	bare->file = memfd_create("gpusvm-bench", MFD_CLOEXEC);
+	if (bare->file < 0 || ftruncate(bare->file, CHUNKS * CHUNK))
+		return -errno;
+	return io_uring_queue_init(REQUESTS, &bare->ring,
+				   IORING_SETUP_COOP_TASKRUN);
+}
+
+static int teardown_ring(void *state)
+{
+	struct bare_ring *bare = state;
+	int err = teardown(bare->copies);
+
+	io_uring_queue_exit(&bare->ring);
+	close(bare->file);
+	area_destroy(&bare->ram);
+	free(bare);
+	return err;
+}
+
+static int transfer(struct bare_ring *bare, size_t at, bool write)
+{
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe;
+	size_t i, offset;
+	int res, err = 0;
+
+	for (i = 0; i < REQUESTS; i++) {
+		offset = at + i * REQUEST;
+		sqe = io_uring_get_sqe(&bare->ring);
+		if (write)
+			io_uring_prep_write(sqe, bare->file,
+					    bare->ram.start + offset, REQUEST,
+					    offset);
+		else
+			io_uring_prep_read(sqe, bare->file,
+					   bare->ram.start + offset, REQUEST,
+					   offset);
+	}
+	res = io_uring_submit_and_wait(&bare->ring, REQUESTS);
+	if (res < 0)
+		return res;
+	for (i = 0; i < REQUESTS; i++) {
+		res = io_uring_wait_cqe(&bare->ring, &cqe);
+		if (res)
+			return res;
+		if (cqe->res != (int)REQUEST)
+			err = -EIO;
+		io_uring_cqe_seen(&bare->ring, cqe);
+	}
+	return err;
+}
+
+static int bound(void *state, double *value)
+{
+	struct bare_ring *bare = state;
+	size_t at = bare->next++ % CHUNKS * CHUNK;
+	uint64_t since = now_ns();
+	int err;
+
+	err = transfer(bare, at, true);
+	if (!err)
+		err = transfer(bare, at, false);
+	*value = gb_per_s(2 * CHUNK, now_ns() - since);
+	return err;
+}
+
+static int bound_base(void *state, double *value)
+{
+	struct bare_ring *bare = state;
+
+	return base(bare->copies, value);
+}
+#else
+static int setup_ring(void **state, const void *config)
+{
+	(void)state;
+	(void)config;
+	return because(SKIPPED, "built without liburing");
+}
+
+#define bound NULL
+#define bound_base NULL
+#define teardown_ring NULL
+#endif
+
 static uint64_t thread_ns(void)
 {
 	struct timespec t;
@@ -205,6 +331,18 @@ const struct measure engine_measures[] = {
 		.ours = cpu_ours,
 		.base = cpu_base,
 		.teardown = teardown,
+	},
+	{
+		.name = "bound_uring_2m",
+		.what = "2 MiB by bare io_uring requests to a memfd, both ways",
+		.baseline = "memcpy of the same bytes",
+		.unit = "GB/s",
+		.better = HIGHER,
+		.placement = UNPINNED,
+		.setup = setup_ring,
+		.ours = bound,
+		.base = bound_base,
+		.teardown = teardown_ring,
 	},
 	{ .name = NULL },
 };

@@ -17,30 +17,49 @@
  * @chunk: Bytes of an allocation
  * @moving: The faulter goes from CPU to CPU
  * @source: Who serves
+ * @bound: A bare loop on each CPU stands for the library
  */
 struct fault_config {
 	size_t chunk;
 	bool moving;
 	enum gpusvm_source source;
+	bool bound;
 };
 
 struct faults {
 	const struct fault_config *config;
 	struct rig *rig;
+	struct bare spread;
 	struct bare bare;
 };
 
-static int setup(void **state, const void *opaque)
+static int create_ours(struct faults *faults)
 {
-	const struct fault_config *config = opaque;
+	const struct fault_config *config = faults->config;
 	const struct rig_opts opts = {
 		.chunk = config->chunk,
 		.count = FAULTS,
 		.engine = ENGINE_MEMCPY,
 		.source = config->source,
 	};
-	struct faults *faults;
 	size_t i;
+	int err;
+
+	if (config->bound) {
+		err = bare_create(&faults->spread, FAULTS, config->chunk,
+				  false);
+		return err ? err : bare_spread(&faults->spread);
+	}
+	err = rig_create(&faults->rig, &opts);
+	for (i = 0; !err && i < FAULTS; i++)
+		err = rig_insert(faults->rig, i);
+	return err;
+}
+
+static int setup(void **state, const void *opaque)
+{
+	const struct fault_config *config = opaque;
+	struct faults *faults;
 	int err;
 
 	if (config->moving && cpu_count() < 2)
@@ -49,9 +68,7 @@ static int setup(void **state, const void *opaque)
 	if (!faults)
 		return -ENOMEM;
 	faults->config = config;
-	err = rig_create(&faults->rig, &opts);
-	for (i = 0; !err && i < FAULTS; i++)
-		err = rig_insert(faults->rig, i);
+	err = create_ours(faults);
 	if (!err)
 		err = bare_create(&faults->bare, FAULTS, gpusvm_page_size(),
 				  false);
@@ -62,10 +79,13 @@ static int setup(void **state, const void *opaque)
 static int teardown(void *state)
 {
 	struct faults *faults = state;
-	int err;
+	int err = 0;
 
 	bare_destroy(&faults->bare);
-	err = rig_destroy(faults->rig);
+	if (faults->config->bound)
+		bare_destroy(&faults->spread);
+	else
+		err = rig_destroy(faults->rig);
 	free(faults);
 	return err;
 }
@@ -84,7 +104,7 @@ static int move(struct faults *faults, size_t i, bool base)
 	return err;
 }
 
-/* Touches @count pieces of @step bytes, and tells what one costs. */
+/* Touches pieces of @step bytes, and tells what one costs. */
 static int touch_all(struct faults *faults, const uint8_t *data, size_t step,
 		     bool base, double *value)
 {
@@ -124,17 +144,30 @@ static int ours(void *state, double *value)
 	return err;
 }
 
-static int base(void *state, double *value)
+static int touch_bare(struct faults *faults, struct bare *bare, bool base,
+		      double *value)
 {
-	struct faults *faults = state;
-	struct bare *bare = &faults->bare;
 	int err;
 
-	err = touch_all(faults, bare->data.start, gpusvm_page_size(), true,
+	err = touch_all(faults, bare->data.start, gpusvm_page_size(), base,
 			value);
 	if (!err)
 		err = bare_check(bare, FAULTS);
-	return err ? err : bare_drop(bare);
+	return err ? err : bare_drop(bare, FAULTS);
+}
+
+static int base(void *state, double *value)
+{
+	struct faults *faults = state;
+
+	return touch_bare(faults, &faults->bare, true, value);
+}
+
+static int bound(void *state, double *value)
+{
+	struct faults *faults = state;
+
+	return touch_bare(faults, &faults->spread, false, value);
 }
 
 /* A whole range of 2 MiB: the baseline is the copy of one. */
@@ -181,6 +214,11 @@ static const struct fault_config config_64k = { .chunk = 64 * KIB };
 static const struct fault_config config_any = {
 	.chunk = 4 * KIB,
 	.moving = true,
+};
+static const struct fault_config config_any_bound = {
+	.chunk = 4 * KIB,
+	.moving = true,
+	.bound = true,
 };
 static const struct trip_config config_2m = { .engine = ENGINE_MEMCPY };
 static const struct trip_config config_2m_best = {
@@ -251,6 +289,21 @@ const struct measure fault_measures[] = {
 		.placement = UNPINNED,
 		.config = &config_any,
 		SMALL,
+	},
+	{
+		.name = "bound_cpufault_any_cpu",
+		.what = "bare userfaultfd loops, one on each CPU, the faulter "
+			"goes from CPU to CPU",
+		.baseline = "bare userfaultfd loop, handler on the faulter's "
+			    "CPU",
+		.unit = "us",
+		.better = LOWER,
+		.placement = UNPINNED,
+		.config = &config_any_bound,
+		.setup = setup,
+		.ours = bound,
+		.base = base,
+		.teardown = teardown,
 	},
 	{ .name = NULL },
 };

@@ -20,17 +20,60 @@ int uffd_open(int *fd, uint64_t features)
 	return 0;
 }
 
-int uffd_register(int fd, const struct area *area)
+static int register_for(int fd, const struct area *area, uint64_t mode)
 {
 	struct uffdio_register arg = {
 		.range = {
 			.start = (uintptr_t)area->start,
 			.len = area->size,
 		},
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
+		.mode = mode,
 	};
 
 	return ioctl(fd, UFFDIO_REGISTER, &arg) ? -errno : 0;
+}
+
+int uffd_register(int fd, const struct area *area)
+{
+	return register_for(fd, area, UFFDIO_REGISTER_MODE_MISSING);
+}
+
+int uffd_register_wp(int fd, const struct area *area)
+{
+	return register_for(fd, area,
+			    UFFDIO_REGISTER_MODE_MISSING |
+				    UFFDIO_REGISTER_MODE_WP);
+}
+
+int uffd_protect(int fd, const uint8_t *start, size_t size)
+{
+	struct uffdio_writeprotect arg = {
+		.range = { .start = (uintptr_t)start, .len = size },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+
+	return ioctl(fd, UFFDIO_WRITEPROTECT, &arg) ? -errno : 0;
+}
+
+int uffd_copy(int fd, const uint8_t *dst, const uint8_t *src, size_t size)
+{
+	struct uffdio_copy arg;
+	size_t done = 0;
+
+	while (done < size) {
+		arg = (struct uffdio_copy){
+			.dst = (uintptr_t)dst + done,
+			.src = (uintptr_t)src + done,
+			.len = size - done,
+		};
+		if (ioctl(fd, UFFDIO_COPY, &arg) && errno != EAGAIN)
+			return -errno;
+		if (arg.copy < 0 && arg.copy != -EAGAIN)
+			return (int)arg.copy;
+		if (arg.copy > 0)
+			done += (size_t)arg.copy;
+	}
+	return 0;
 }
 
 int uffd_move(int fd, const uint8_t *dst, const uint8_t *src, size_t size)

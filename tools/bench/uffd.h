@@ -10,6 +10,12 @@
 int uffd_open(int *fd, uint64_t features);
 /* Its faults on absent pages of @area are ours: 0 or -errno. */
 int uffd_register(int fd, const struct area *area);
+/* Those on protected pages, too. */
+int uffd_register_wp(int fd, const struct area *area);
+/* Let stores there wait: 0 or -errno. */
+int uffd_protect(int fd, const uint8_t *start, size_t size);
+/* Put a copy of @src at @dst, where no pages are: 0 or -errno. */
+int uffd_copy(int fd, const uint8_t *dst, const uint8_t *src, size_t size);
 /* Move the pages at @src to @dst, which @fd has registered: 0 or -errno. */
 int uffd_move(int fd, const uint8_t *dst, const uint8_t *src, size_t size);
 
