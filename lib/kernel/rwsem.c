@@ -41,8 +41,6 @@ static bool try_for_a_while(pthread_rwlock_t *lock,
 {
 	unsigned long end_ns;
 
-	if (!try(lock))
-		return true;
 	if (!READ_ONCE(several_cpus))
 		return false;
 	end_ns = gpusvm_sys_now_ns() + SPIN_NS;
@@ -76,9 +74,12 @@ void gpusvm_init_rwsem(struct rw_semaphore *sem)
 
 void gpusvm_down_read(struct rw_semaphore *sem)
 {
+	pthread_rwlock_t *lock = lock_of(sem);
+
 	lockdep_check(!gpusvm_lockdep_held(&sem->dep_map), "lock taken twice");
-	if (!try_for_a_while(lock_of(sem), pthread_rwlock_tryrdlock))
-		pthread_rwlock_rdlock(lock_of(sem));
+	if (pthread_rwlock_tryrdlock(lock) &&
+	    !try_for_a_while(lock, pthread_rwlock_tryrdlock))
+		pthread_rwlock_rdlock(lock);
 	gpusvm_lockdep_acquire(&sem->dep_map);
 }
 
@@ -90,9 +91,12 @@ void gpusvm_up_read(struct rw_semaphore *sem)
 
 void gpusvm_down_write(struct rw_semaphore *sem)
 {
+	pthread_rwlock_t *lock = lock_of(sem);
+
 	lockdep_check(!gpusvm_lockdep_held(&sem->dep_map), "lock taken twice");
-	if (!try_for_a_while(lock_of(sem), pthread_rwlock_trywrlock))
-		pthread_rwlock_wrlock(lock_of(sem));
+	if (pthread_rwlock_trywrlock(lock) &&
+	    !try_for_a_while(lock, pthread_rwlock_trywrlock))
+		pthread_rwlock_wrlock(lock);
 	gpusvm_lockdep_acquire(&sem->dep_map);
 }
 
