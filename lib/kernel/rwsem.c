@@ -29,6 +29,8 @@ _Static_assert(_Alignof(pthread_rwlock_t) <= _Alignof(unsigned long),
  * virtual machine.
  */
 #define SPIN_NS 20000ul
+/* That many times at most, if the clock stands still. */
+#define SPIN_TRIES 2000u
 
 /*
  * Whether the holder may be on another CPU: as far as who made the last one may
@@ -39,6 +41,7 @@ static bool several_cpus;
 static bool try_for_a_while(pthread_rwlock_t *lock,
 			    int (*try)(pthread_rwlock_t *lock))
 {
+	unsigned int tries = SPIN_TRIES;
 	unsigned long end_ns;
 
 	if (!READ_ONCE(several_cpus))
@@ -48,7 +51,7 @@ static bool try_for_a_while(pthread_rwlock_t *lock,
 		cpu_relax();
 		if (!try(lock))
 			return true;
-	} while (gpusvm_sys_now_ns() < end_ns);
+	} while (--tries && gpusvm_sys_now_ns() < end_ns);
 	return false;
 }
 

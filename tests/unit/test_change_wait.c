@@ -107,6 +107,36 @@ static void begin_waits_for_a_migration_to_the_device(void **state)
 	assert_int_equal(log_warnings, 0);
 }
 
+static void end_change(void *arg)
+{
+	(void)arg;
+	gpusvm_change_end(&change, false);
+}
+
+static bool is_near(void)
+{
+	return gpusvm_change_is_near(mm, fake_addr(fake, FIRST),
+				     fake_addr(fake, FIRST + N));
+}
+
+/* Or the event would be told a second time. */
+static void end_waits_for_who_reads_the_event(void **state)
+{
+	struct unit_thread thread;
+
+	(void)state;
+	begin(MMU_NOTIFY_UNMAP, FIRST, N);
+	gpusvm_down_write(&mm->event_lock);
+	unit_thread_start(&thread, end_change, NULL);
+	unit_thread_settle(&thread);
+	assert_false(unit_thread_done(&thread));
+	assert_true(is_near());
+	gpusvm_up_write(&mm->event_lock);
+	unit_thread_join(&thread);
+	assert_false(is_near());
+	assert_string_equal(trace, "U.");
+}
+
 static void begin_waits_a_second_at_most(void **state)
 {
 	(void)state;
@@ -551,6 +581,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		change_test(begin_waits_for_a_migration_to_the_device),
 		change_test(begin_waits_a_second_at_most),
+		change_test(end_waits_for_who_reads_the_event),
 		change_test(begin_does_not_wait_for_migrations_elsewhere),
 		change_test(begin_does_not_wait_for_a_migration_home),
 		change_test(migration_that_begins_during_a_change_waits),

@@ -3,7 +3,7 @@
  * The read-write semaphore: readers share it, a writer has it alone, and a
  * waiting writer goes before later readers.
  */
-#include "unit.h"
+#include "unit_thread.h"
 
 #include <gpusvm/kernel.h>
 #include <pthread.h>
@@ -156,25 +156,6 @@ static void *wait_to_read(void *arg)
 	return NULL;
 }
 
-/* Whether a thread of this process sleeps: its state after the last ")". */
-static bool sleeps(pid_t tid)
-{
-	char path[64], line[512], *state;
-	bool result = false;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	file = fopen(path, "r");
-	if (!file)
-		return false;
-	if (fgets(line, sizeof(line), file)) {
-		state = strrchr(line, ')');
-		result = state && state[1] == ' ' && state[2] == 'S';
-	}
-	fclose(file);
-	return result;
-}
-
 /* Until it waits for the semaphore or has had it. */
 static void start_waiter(struct waiter *waiter, void *(*fn)(void *))
 {
@@ -183,7 +164,7 @@ static void start_waiter(struct waiter *waiter, void *(*fn)(void *))
 	assert_int_equal(pthread_create(&waiter->thread, NULL, fn, waiter), 0);
 	while (!(tid = __atomic_load_n(&waiter->tid, __ATOMIC_ACQUIRE)))
 		sched_yield();
-	while (!sleeps(tid) &&
+	while (!unit_tid_sleeps(tid) &&
 	       !__atomic_load_n(&waiter->turn, __ATOMIC_ACQUIRE))
 		sched_yield();
 }
