@@ -303,6 +303,11 @@ int gpusvm_sys_uffd_writeprotect(int uffd, struct uffdio_writeprotect *wp)
 	return do_ioctl(uffd, UFFDIO_WRITEPROTECT, wp);
 }
 
+int gpusvm_sys_uffd_rwprotect(int uffd, struct uffdio_rwprotect *rwp)
+{
+	return do_ioctl(uffd, UFFDIO_RWPROTECT, rwp);
+}
+
 int gpusvm_sys_uffd_move(int uffd, struct uffdio_move *move)
 {
 	return do_ioctl(uffd, UFFDIO_MOVE, move);

@@ -97,6 +97,7 @@ int gpusvm_sys_uffd_wake(int uffd, struct uffdio_range *range);
 int gpusvm_sys_uffd_copy(int uffd, struct uffdio_copy *copy);
 int gpusvm_sys_uffd_zeropage(int uffd, struct uffdio_zeropage *zero);
 int gpusvm_sys_uffd_writeprotect(int uffd, struct uffdio_writeprotect *wp);
+int gpusvm_sys_uffd_rwprotect(int uffd, struct uffdio_rwprotect *rwp);
 int gpusvm_sys_uffd_move(int uffd, struct uffdio_move *move);
 
 /* /proc/self/maps and /proc/self/pagemap */

@@ -42,6 +42,21 @@ struct uffdio_move {
 #define UFFDIO_MOVE _IOWR(UFFDIO, _UFFDIO_MOVE, struct uffdio_move)
 #endif
 
+/* 7.3 */
+#ifndef UFFDIO_RWPROTECT
+#define UFFD_FEATURE_RWP (1 << 17)
+#define UFFD_PAGEFAULT_FLAG_RWP (1 << 3)
+#define UFFDIO_REGISTER_MODE_RWP ((__u64)1 << 3)
+#define _UFFDIO_RWPROTECT 0x09
+struct uffdio_rwprotect {
+	struct uffdio_range range;
+#define UFFDIO_RWPROTECT_MODE_RWP ((__u64)1 << 0)
+	__u64 mode;
+};
+#define UFFDIO_RWPROTECT \
+	_IOWR(UFFDIO, _UFFDIO_RWPROTECT, struct uffdio_rwprotect)
+#endif
+
 /* 5.4 */
 #ifndef MADV_COLD
 #define MADV_COLD 20

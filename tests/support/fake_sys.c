@@ -355,6 +355,8 @@ DEFINE_CALL(int, uffd_zeropage, UFFD_ZEROPAGE,
 	    (int fd, struct uffdio_zeropage *zero), (fd, zero), A(fd), A(zero))
 DEFINE_CALL(int, uffd_writeprotect, UFFD_WRITEPROTECT,
 	    (int fd, struct uffdio_writeprotect *wp), (fd, wp), A(fd), A(wp))
+DEFINE_CALL(int, uffd_rwprotect, UFFD_RWPROTECT,
+	    (int fd, struct uffdio_rwprotect *rwp), (fd, rwp), A(fd), A(rwp))
 DEFINE_CALL(int, uffd_move, UFFD_MOVE, (int fd, struct uffdio_move *move),
 	    (fd, move), A(fd), A(move))
 DEFINE_CALL(int, procmap_query, PROCMAP_QUERY,

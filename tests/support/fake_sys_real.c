@@ -24,6 +24,7 @@
 #define gpusvm_sys_uffd_copy fake_sys_real_uffd_copy
 #define gpusvm_sys_uffd_zeropage fake_sys_real_uffd_zeropage
 #define gpusvm_sys_uffd_writeprotect fake_sys_real_uffd_writeprotect
+#define gpusvm_sys_uffd_rwprotect fake_sys_real_uffd_rwprotect
 #define gpusvm_sys_uffd_move fake_sys_real_uffd_move
 #define gpusvm_sys_procmap_query fake_sys_real_procmap_query
 #define gpusvm_sys_pagemap_scan fake_sys_real_pagemap_scan

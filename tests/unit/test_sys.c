@@ -86,6 +86,7 @@ static void ioctls_with_bad_file_return_ebadf(void **state)
 	struct uffdio_copy copy = { 0 };
 	struct uffdio_zeropage zero = { 0 };
 	struct uffdio_writeprotect wp = { 0 };
+	struct uffdio_rwprotect rwp = { 0 };
 	struct uffdio_move move = { 0 };
 	struct procmap_query query = { 0 };
 	struct pm_scan_arg scan = { 0 };
@@ -100,6 +101,7 @@ static void ioctls_with_bad_file_return_ebadf(void **state)
 	assert_error(gpusvm_sys_uffd_copy(-1, &copy), -EBADF);
 	assert_error(gpusvm_sys_uffd_zeropage(-1, &zero), -EBADF);
 	assert_error(gpusvm_sys_uffd_writeprotect(-1, &wp), -EBADF);
+	assert_error(gpusvm_sys_uffd_rwprotect(-1, &rwp), -EBADF);
 	assert_error(gpusvm_sys_uffd_move(-1, &move), -EBADF);
 	assert_error(gpusvm_sys_procmap_query(-1, &query), -EBADF);
 	assert_error(gpusvm_sys_pagemap_scan(-1, &scan), -EBADF);
