@@ -20,7 +20,8 @@ extern "C" {
  * enum gpusvm_technique - How pages are taken from the CPU for a migration
  * @GPUSVM_TECHNIQUE_AUTO: The best that the kernel offers
  * @GPUSVM_TECHNIQUE_MOVE: UFFDIO_MOVE (Linux 6.8) moves the pages themselves;
- *	memory that it refuses falls back to write-protection
+ *	memory that it refuses falls back to write-protection, which all sources
+ *	by userfaultfd have but GPUSVM_SOURCE_USERFAULTFD_RWP
  * @GPUSVM_TECHNIQUE_WRITE_PROTECT: Write-protect, copy, drop.  Does not see
  *	pages that are pinned for I/O: do not migrate buffers of I/O in flight
  */
@@ -33,7 +34,7 @@ enum gpusvm_technique {
 /**
  * enum gpusvm_source - What tells of CPU faults and of changes of memory
  * @GPUSVM_SOURCE_AUTO: What the environment variable GPUSVM_SOURCE says
- *	(userfaultfd, user, mprotect, manual or sigbus); without it the first
+ *	(userfaultfd, user, mprotect, manual, sigbus or rwp); without it the first
  *	that works of userfaultfd, userfaultfd for user mode only, and mprotect
  * @GPUSVM_SOURCE_USERFAULTFD: userfaultfd with everything, for which a process
  *	needs a privilege on most machines
@@ -52,6 +53,11 @@ enum gpusvm_technique {
  *	has the fault.  System calls on device-resident memory give EFAULT
  *	(gpusvm_populate() is for that); threads that touch it must not block
  *	SIGBUS, nor have their stack or thread-local storage on a device
+ * @GPUSVM_SOURCE_USERFAULTFD_RWP: userfaultfd that can make every access to
+ *	pages wait that are still there (UFFDIO_RWPROTECT, Linux 7.3), of the
+ *	first kind that works of the two above.  So memory that threads never
+ *	cease to do I/O with migrates, and is not -EBUSY; the data stays.
+ *	Locked and read-only memory does not migrate
  */
 enum gpusvm_source {
 	GPUSVM_SOURCE_AUTO,
@@ -60,6 +66,7 @@ enum gpusvm_source {
 	GPUSVM_SOURCE_MPROTECT,
 	GPUSVM_SOURCE_MANUAL,
 	GPUSVM_SOURCE_USERFAULTFD_SIGBUS,
+	GPUSVM_SOURCE_USERFAULTFD_RWP,
 };
 
 /**
@@ -116,6 +123,8 @@ struct gpusvm_mm_opts {
 #define GPUSVM_FEATURE_EVENTS (1ul << 8)
 /* A thread that touches device-resident memory brings it home itself. */
 #define GPUSVM_FEATURE_IN_THREAD (1ul << 9)
+/* Pages that are busy are kept from everybody until they can be taken. */
+#define GPUSVM_FEATURE_RWP (1ul << 10)
 
 /**
  * gpusvm_mm_open() - Mirror the address space of this process

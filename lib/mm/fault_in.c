@@ -45,12 +45,27 @@ static void note_system(const struct fault_in *fault, unsigned long addr,
 }
 
 /*
+ * What a fault on a page that is on no device gets: zeros if it is absent.  A
+ * present one may still be kept from everybody, see rwp_move().
+ */
+static int serve_page(const struct fault_in *fault, unsigned long addr)
+{
+	const struct source_ops *ops = fault->mm->source->ops;
+	int err = ops->zero(fault->mm->source, addr, fault->write);
+
+	if (err == -EEXIST && (fault->mm->features & GPUSVM_FEATURE_RWP))
+		err = ops->protect(fault->mm->source, addr, addr + PAGE_SIZE,
+				   false);
+	return err;
+}
+
+/*
  * A source that serves no faults of system calls does not serve those of
- * madvise() either: give absent pages their zeros instead.  The locks are those
- * of the fault handler's look-up.  Returns whether madvise() may do better now,
+ * madvise() either: serve them before.  The locks are those of the fault
+ * handler's look-up.  Returns whether madvise() may do better now,
  * or failed for another reason.
  */
-static bool fill_absent(const struct fault_in *fault, unsigned long start,
+static bool serve_pages(const struct fault_in *fault, unsigned long start,
 			unsigned long end)
 {
 	struct mm_struct *mm = fault->mm;
@@ -64,8 +79,7 @@ static bool fill_absent(const struct fault_in *fault, unsigned long start,
 		gpusvm_down_read(&mm->event_lock);
 		pthread_mutex_lock(&mm->pt_lock);
 		if (!gpusvm_devpt_get(&mm->pt, addr))
-			err = mm->source->ops->zero(mm->source, addr,
-						    fault->write);
+			err = serve_page(fault, addr);
 		pthread_mutex_unlock(&mm->pt_lock);
 		gpusvm_up_read(&mm->event_lock);
 		if (err == -EAGAIN) {
@@ -96,7 +110,7 @@ static int populate(const struct fault_in *fault, unsigned long start,
 		return err;
 	if (err == -EFAULT &&
 	    !(fault->mm->features & GPUSVM_FEATURE_KERNEL_FAULTS) &&
-	    !fault->mm->source->ops->guard && fill_absent(fault, start, end))
+	    !fault->mm->source->ops->guard && serve_pages(fault, start, end))
 		return -EAGAIN;
 	return -EFAULT;
 }

@@ -140,7 +140,17 @@ static int let_changes_pass(struct migration *m, unsigned long offset,
 	return is_in_place(m, offset) ? 0 : -EBUSY;
 }
 
-int gpusvm_isolate_move(struct migration *m)
+/*
+ * Pages that are kept from everybody are let go sooner or later by those who had
+ * them before.
+ */
+static bool passes(long err, unsigned long until_ns, unsigned int attempt)
+{
+	return err == -EBUSY ? gpusvm_sys_now_ns() < until_ns
+			     : err == -EAGAIN && attempt < MOVE_ATTEMPTS;
+}
+
+int gpusvm_isolate_move(struct migration *m, unsigned long until_ns)
 {
 	unsigned long total = m->npages << PAGE_SHIFT;
 	unsigned long offset = 0, len = total;
@@ -160,7 +170,7 @@ int gpusvm_isolate_move(struct migration *m)
 			offset += (unsigned long)done;
 			len = total - offset;
 			attempt = 0;
-		} else if (done == -EAGAIN && attempt < MOVE_ATTEMPTS) {
+		} else if (passes(done, until_ns, attempt)) {
 			err = let_changes_pass(m, offset, attempt++);
 			if (err)
 				return err;
@@ -238,7 +248,10 @@ void gpusvm_isolate_moved(struct migration *m)
 	}
 }
 
-/* Older kernels protect within one piece of mapping at a time only. */
+/*
+ * Older kernels protect within one piece of mapping at a time only.  A piece
+ * that is another mapping by now keeps no other from being let go.
+ */
 static int protect(struct migration *m, bool on)
 {
 	unsigned long addr, next, end = m->start + (m->npages << PAGE_SHIFT);
@@ -246,16 +259,18 @@ static int protect(struct migration *m, bool on)
 	struct vma piece;
 	int err = 0;
 
-	for (addr = m->start; addr < end && !err; addr = next) {
+	for (addr = m->start; addr < end; addr = next) {
 		next = addr + PAGE_SIZE;
 		if (gpusvm_vma_piece(m->mm, addr, &piece)) {
-			err = on ? -ENOENT : 0;
-			continue;
+			err = -ENOENT;
+		} else {
+			next = min(piece.end, end);
+			err = source->ops->protect(source, addr, next, on);
 		}
-		next = min(piece.end, end);
-		err = source->ops->protect(source, addr, next, on);
+		if (err && (on || err == -EAGAIN))
+			return err;
 	}
-	return err;
+	return 0;
 }
 
 int gpusvm_isolate_protect(struct migration *m)

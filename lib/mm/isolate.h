@@ -13,15 +13,19 @@
 struct migration;
 
 /*
- * Move the pages to the run.  -EOPNOTSUPP if this memory cannot be moved;
- * -EBUSY; -ENOMEM.  Some may have been moved all the same.
+ * Move the pages to the run; pages that are busy are waited for until
+ * @until_ns.  -EOPNOTSUPP if this memory cannot be moved; -EBUSY; -ENOMEM.  Some
+ * may have been moved all the same.
  */
-int gpusvm_isolate_move(struct migration *m);
+int gpusvm_isolate_move(struct migration *m, unsigned long until_ns);
 
 /* Which pages of the run have data, also after a failure. */
 void gpusvm_isolate_moved(struct migration *m);
 
-/* Let stores to the pages wait.  -EAGAIN to try again; -EBUSY. */
+/*
+ * Let stores to the pages wait, or with GPUSVM_FEATURE_RWP all accesses.
+ * -EAGAIN to try again; -EBUSY.
+ */
 int gpusvm_isolate_protect(struct migration *m);
 
 /* Let them go on.  Not with event_lock held. */

@@ -31,6 +31,10 @@
 /* How long to wait, in all, for what is in the way. */
 #define PATIENCE_NS (1000ul * 1000 * 1000)
 
+/* How long the CPU may be kept from busy pages at a time, and how often. */
+#define HELD_NS (5ul * 1000 * 1000)
+#define HELD_ATTEMPTS 4
+
 /* How long to wait, without looking, for another migration of the memory. */
 #define WAIT_NS (1000ul * 1000)
 
@@ -196,22 +200,37 @@ static bool stayed(struct migration *m)
 	return !moved;
 }
 
-static int take_by_move(struct migration *m)
+/*
+ * @held: Nobody may touch the pages until they are taken, so that who does I/O
+ * with them comes to an end.  What cannot be protected is not waited for less.
+ * @busy: Set to whether -EBUSY is about the pages, and not what kept from trying
+ */
+static int take_by_move(struct migration *m, bool held, bool *busy)
 {
+	unsigned long until_ns = 0;
 	int err;
 
+	*busy = false;
 	m->technique = GPUSVM_TECHNIQUE_MOVE;
 	gpusvm_staging_get_empty(m->mm, &m->run);
 	err = enter(m);
 	if (err)
 		return err;
-	err = gpusvm_isolate_move(m);
+	if (held) {
+		gpusvm_isolate_protect(m);
+		until_ns = gpusvm_sys_now_ns() + HELD_NS;
+	}
+	err = gpusvm_isolate_move(m, until_ns);
+	*busy = err == -EBUSY;
 	gpusvm_up_read(&m->mm->event_lock);
 	gpusvm_isolate_moved(m);
 	if (!err && !stayed(m))
 		err = -EBUSY;
 	if (err) {
 		gpusvm_migrate_install(m);
+		/* As long as the entries keep other migrations away. */
+		if (held)
+			gpusvm_isolate_unprotect(m);
 		clear_entries(m);
 		gpusvm_staging_put(m->mm, m->run);
 	}
@@ -265,18 +284,40 @@ static void unshare_pages(struct migration *m)
 	}
 }
 
+/*
+ * Pages that somebody has pinned whenever one looks.  A thread may have pinned
+ * some and wait for others, so it must get through now and then.
+ */
+static int take_held(struct migration *m)
+{
+	unsigned int attempt;
+	bool busy = true;
+	int err = -EBUSY;
+
+	for (attempt = 0; attempt < HELD_ATTEMPTS && busy; attempt++)
+		err = take_by_move(m, true, &busy);
+	return err;
+}
+
 static int take(struct migration *m)
 {
+	bool can_hold = m->mm->features & GPUSVM_FEATURE_RWP;
 	int err = -EOPNOTSUPP;
+	bool busy;
 
 	if (m->mm->technique == GPUSVM_TECHNIQUE_MOVE) {
-		err = take_by_move(m);
+		err = take_by_move(m, false, &busy);
 		if (err == -EBUSY) {
 			unshare_pages(m);
-			err = take_by_move(m);
+			err = take_by_move(m, false, &busy);
 		}
+		if (busy && can_hold)
+			err = take_held(m);
 	}
-	return err == -EOPNOTSUPP ? take_by_protect(m) : err;
+	if (err != -EOPNOTSUPP)
+		return err;
+	/* Who keeps pages from everybody cannot copy them himself. */
+	return can_hold ? -EBUSY : take_by_protect(m);
 }
 
 static bool is_inside(const struct migration *m, unsigned long addr)

@@ -118,6 +118,11 @@ static int choose_technique(struct mm_struct *mm)
 	if (mm->source->ops->guard)
 		return check_guard(mm);
 
+	if (mm->technique == GPUSVM_TECHNIQUE_WRITE_PROTECT &&
+	    (mm->features & GPUSVM_FEATURE_RWP)) {
+		log_error("mm_open: the source rwp has no write-protection");
+		return -EOPNOTSUPP;
+	}
 	if (mm->technique == GPUSVM_TECHNIQUE_MOVE && !can_move) {
 		log_error(
 			"mm_open: this kernel has no UFFDIO_MOVE (Linux 6.8)");
@@ -232,7 +237,7 @@ static const char *bad_opts(const struct gpusvm_mm_opts *opts)
 	    opts->technique > GPUSVM_TECHNIQUE_WRITE_PROTECT)
 		return "no such technique";
 	if (opts->source < GPUSVM_SOURCE_AUTO ||
-	    opts->source > GPUSVM_SOURCE_USERFAULTFD_SIGBUS)
+	    opts->source > GPUSVM_SOURCE_USERFAULTFD_RWP)
 		return "no such source";
 	if (opts->cpu_fault_bytes && (!is_power_of_2(opts->cpu_fault_bytes) ||
 				      opts->cpu_fault_bytes < PAGE_SIZE))

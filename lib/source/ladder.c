@@ -15,6 +15,7 @@ static const char *const names[] = {
 	[GPUSVM_SOURCE_MPROTECT] = "mprotect",
 	[GPUSVM_SOURCE_MANUAL] = "manual",
 	[GPUSVM_SOURCE_USERFAULTFD_SIGBUS] = "sigbus",
+	[GPUSVM_SOURCE_USERFAULTFD_RWP] = "rwp",
 };
 
 /* What the environment asks for; -EINVAL if it names no source. */
@@ -32,7 +33,7 @@ static int from_environment(enum gpusvm_source *wanted)
 		return 0;
 	}
 	log_error("mm_open: GPUSVM_SOURCE is none of userfaultfd, user, "
-		  "mprotect, manual, sigbus");
+		  "mprotect, manual, sigbus, rwp");
 	return -EINVAL;
 }
 
@@ -65,6 +66,7 @@ int gpusvm_source_open(enum gpusvm_source wanted, struct source **source)
 	case GPUSVM_SOURCE_USERFAULTFD:
 	case GPUSVM_SOURCE_USERFAULTFD_USER:
 	case GPUSVM_SOURCE_USERFAULTFD_SIGBUS:
+	case GPUSVM_SOURCE_USERFAULTFD_RWP:
 		return gpusvm_uffd_open(wanted, source);
 	case GPUSVM_SOURCE_MPROTECT:
 	case GPUSVM_SOURCE_MANUAL:

@@ -29,7 +29,7 @@ enum source_event_type {
  * struct source_event - What a source tells
  * @type: What happened
  * @write: For a fault: it was a write
- * @protect: For a fault: the page is present but write-protected
+ * @protect: For a fault: the page is present but protected
  * @untold: For a fault: it is not known whether the page is absent, or
  *	write-protected, or no business of the source's
  * @start: First address; for a fault the page
@@ -98,7 +98,8 @@ struct source;
  * @wake: Let threads that wait in [start, end) touch their page again
  * @zero: Put a page of zeros at an absent trapped page, writable at once if
  *	@write, and wake; -EEXIST if a page is present
- * @protect: Let writes to [start, end) wait (@on), or let them go
+ * @protect: Let writes to [start, end) wait (@on), or let them go; with
+ *	GPUSVM_FEATURE_RWP all accesses to pages that are present
  * @copy: Put copies of @len bytes at @from to absent trapped pages, and wake;
  *	returns how many bytes were done, or -errno if none
  * @move: Move the pages at @from, which must be private to the caller, there;

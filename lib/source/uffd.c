@@ -38,8 +38,9 @@ static bool decode(const struct uffd_msg *msg, struct source_event *event)
 		event->end = event->start + PAGE_SIZE;
 		event->write = msg->arg.pagefault.flags &
 			       UFFD_PAGEFAULT_FLAG_WRITE;
-		event->protect = msg->arg.pagefault.flags &
-				 UFFD_PAGEFAULT_FLAG_WP;
+		event->protect =
+			msg->arg.pagefault.flags &
+			(UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_RWP);
 		event->tid = (pid_t)msg->arg.pagefault.feat.ptid;
 		return true;
 	case UFFD_EVENT_UNMAP:
@@ -387,7 +388,86 @@ static const struct source_ops sigbus_ops = {
 	.serve = sigbus_serve,
 };
 
+/* ---- Pages that are present can be kept from everybody ---- */
+
+/*
+ * A mapping cannot be registered for write-protection as well (Linux 7.3), nor
+ * ever be from then on.
+ */
+static int rwp_watch(struct source *source, unsigned long start,
+		     unsigned long end)
+{
+	return do_register(source->fd, start, end, UFFDIO_REGISTER_MODE_RWP);
+}
+
+static int rwp_trap(struct source *source, unsigned long start,
+		    unsigned long end)
+{
+	return do_register(source->fd, start, end,
+			   UFFDIO_REGISTER_MODE_MISSING |
+				   UFFDIO_REGISTER_MODE_RWP);
+}
+
+static int rwp_protect(struct source *source, unsigned long start,
+		       unsigned long end, bool on)
+{
+	struct uffdio_rwprotect rwp = {
+		.range = { .start = start, .len = end - start },
+		.mode = on ? UFFDIO_RWPROTECT_MODE_RWP : 0,
+	};
+
+	return gpusvm_sys_uffd_rwprotect(source->fd, &rwp);
+}
+
+/*
+ * Pages that are moved to such a mapping come protected, whatever they were
+ * (Linux 7.3).  If that cannot be ended now, as a change has begun, a fault on
+ * each page will end it.
+ */
+static long rwp_move(struct source *source, unsigned long to,
+		     unsigned long from, unsigned long len)
+{
+	long done =
+		move_to(source->fd, to, from, len, UFFDIO_MOVE_MODE_DONTWAKE);
+	unsigned long end = to + (unsigned long)done;
+
+	if (done > 0 && rwp_protect(source, to, end, false))
+		uffd_wake(source, to, end);
+	return done;
+}
+
+static const struct source_ops rwp_ops = {
+	.name = "userfaultfd with RWP",
+	.close = uffd_close,
+	.read = uffd_read,
+	.watch = rwp_watch,
+	.trap = rwp_trap,
+	.settled = uffd_settled,
+	.wake = uffd_wake,
+	.zero = uffd_zero,
+	.protect = rwp_protect,
+	.copy = uffd_copy,
+	.move = rwp_move,
+	.take = uffd_take,
+	.stage = uffd_stage,
+	.empty = uffd_empty,
+	.fill = uffd_fill,
+	.child_copy = uffd_child_copy,
+};
+
 /* ---- Opening ---- */
+
+static const struct source_ops *ops_of(enum gpusvm_source wanted)
+{
+	switch (wanted) {
+	case GPUSVM_SOURCE_USERFAULTFD_SIGBUS:
+		return &sigbus_ops;
+	case GPUSVM_SOURCE_USERFAULTFD_RWP:
+		return &rwp_ops;
+	default:
+		return &uffd_ops;
+	}
+}
 
 static int negotiate(struct uffd *uffd)
 {
@@ -408,9 +488,7 @@ int gpusvm_uffd_open(enum gpusvm_source wanted, struct source **source)
 
 	if (!uffd)
 		return -ENOMEM;
-	uffd->source.ops = wanted == GPUSVM_SOURCE_USERFAULTFD_SIGBUS
-				   ? &sigbus_ops
-				   : &uffd_ops;
+	uffd->source.ops = ops_of(wanted);
 	uffd->wanted = wanted;
 	uffd->zeros_size = max(ZEROS_SIZE, PAGE_SIZE);
 	uffd->zeros =

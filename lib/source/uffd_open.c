@@ -113,7 +113,7 @@ static int open_fd(const struct uffd *uffd, unsigned long *features)
 		/* Before Linux 5.11 the flag is unknown. */
 		if (fd < 0 && uffd->wanted != GPUSVM_SOURCE_AUTO)
 			err = fd == -EINVAL ? -ENOSYS : fd;
-		if (fd >= 0 && uffd->wanted == GPUSVM_SOURCE_AUTO)
+		if (fd >= 0 && uffd->wanted != GPUSVM_SOURCE_USERFAULTFD_USER)
 			log_warning("userfaultfd is restricted: system calls "
 				    "on device-resident memory will give "
 				    "EFAULT (" WHAT_TO_CHANGE ")");
@@ -169,6 +169,8 @@ static unsigned long features_of(unsigned long api)
 		features |= GPUSVM_FEATURE_MOVE;
 	if (api & UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
 		features |= GPUSVM_FEATURE_SHMEM_EVENTS;
+	if (api & UFFD_FEATURE_RWP)
+		features |= GPUSVM_FEATURE_RWP;
 	return features;
 }
 
@@ -185,6 +187,9 @@ int gpusvm_uffd_negotiate(struct uffd *uffd)
 		needed |= UFFD_FEATURE_SIGBUS;
 		wanted &= ~(unsigned long)UFFD_FEATURE_EVENT_FORK;
 	}
+	/* What is kept from everybody cannot be copied, only moved. */
+	if (uffd->wanted == GPUSVM_SOURCE_USERFAULTFD_RWP)
+		needed |= UFFD_FEATURE_RWP | UFFD_FEATURE_MOVE;
 
 	fd = open_fd(uffd, &uffd->source.features);
 	if (fd < 0)
@@ -192,8 +197,11 @@ int gpusvm_uffd_negotiate(struct uffd *uffd)
 	err = handshake(fd, needed | wanted, &uffd->api);
 	if (!err && (uffd->api & needed) != needed) {
 		log_error("userfaultfd of this kernel has features %#lx, too "
-			  "few: Linux 5.7 is needed",
-			  uffd->api);
+			  "few: Linux %s is needed",
+			  uffd->api,
+			  uffd->wanted == GPUSVM_SOURCE_USERFAULTFD_RWP
+				  ? "7.3"
+				  : "5.7");
 		err = -ENOSYS;
 	}
 	if (err) {

@@ -683,7 +683,7 @@ static void forced_source_that_is_not_there_says_why(void)
 	/* The option goes first. */
 	check(!device_open(GPUSVM_SOURCE_MANUAL));
 	device_close();
-	check(device_open((enum gpusvm_source)6) == -EINVAL);
+	check(device_open((enum gpusvm_source)7) == -EINVAL);
 }
 
 static void environment_chooses(void)
@@ -715,6 +715,36 @@ static void user_mode_only_serves_user_mode_only(void)
 	check(!device_take(mem, SIZE));
 	check(syscall(SYS_write, fds[1], mem, 1l) == -1 && errno == EFAULT);
 	check(matches(mem, SIZE, 21));
+	device_close();
+}
+
+static void rwp_needs_no_signal(void)
+{
+	unsigned char *mem = device_map(SIZE, RW);
+	struct sigaction segv, bus;
+	long written;
+	int fds[2];
+	int err;
+
+	setenv("GPUSVM_SOURCE", "rwp", 1);
+	err = device_open(GPUSVM_SOURCE_AUTO);
+	check(err != -ENOSYS || device_log_has("Linux 7.3"));
+	if (err == -EPERM || err == -ENOSYS)
+		_exit(SKIPPED);
+	check(!err && !pipe(fds));
+	check(device_features() & GPUSVM_FEATURE_RWP);
+	check(device_features() & GPUSVM_FEATURE_MOVE);
+	check(device_features() & GPUSVM_FEATURE_EVENTS);
+	fill(mem, SIZE, 22);
+	check(!device_take(mem, SIZE));
+	check(!sigaction(SIGSEGV, NULL, &segv) && segv.sa_handler == SIG_DFL);
+	check(!sigaction(SIGBUS, NULL, &bus) && bus.sa_handler == SIG_DFL);
+	written = syscall(SYS_write, fds[1], mem, 1l);
+	if (device_features() & GPUSVM_FEATURE_KERNEL_FAULTS)
+		check(written == 1);
+	else
+		check(written == -1 && errno == EFAULT);
+	check(matches(mem, SIZE, 22));
 	device_close();
 }
 
@@ -754,6 +784,7 @@ static const struct test {
 	TEST(forced_source_that_is_not_there_says_why),
 	TEST(environment_chooses),
 	TEST(user_mode_only_serves_user_mode_only),
+	TEST(rwp_needs_no_signal),
 };
 
 /* Seconds for one of them. */

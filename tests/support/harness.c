@@ -279,6 +279,8 @@ static void read_environment(void)
 		mm_opts.source = GPUSVM_SOURCE_MANUAL;
 	else if (value && !strcmp(value, "sigbus"))
 		mm_opts.source = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
+	else if (value && !strcmp(value, "rwp"))
+		mm_opts.source = GPUSVM_SOURCE_USERFAULTFD_RWP;
 }
 
 static int run(const struct CMUnitTest *tests, size_t num_tests)

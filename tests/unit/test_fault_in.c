@@ -217,6 +217,42 @@ static void fault_in_without_kernel_faults_of_present_pages(void **state)
 	serve_no_kernel_faults(false);
 }
 
+/* The same at a page that is kept from everybody. */
+static bool populate_what_is_let_go(const unsigned long *args, long *ret)
+{
+	unsigned long i, first = (args[0] - fake->start) / PAGE_SIZE;
+
+	*ret = -EFAULT;
+	for (i = first; i < first + args[1] / PAGE_SIZE; i++)
+		if (fake->flags[i] & FAKE_PROTECTED)
+			return true;
+	return populate_without_faults(args, ret);
+}
+
+/* As a migration may leave them that ended while a change had begun. */
+static void fault_in_without_kernel_faults_lets_pages_go(void **state)
+{
+	(void)state;
+	serve_no_kernel_faults(true);
+	fake_sys_hook(FAKE_SYS_MADVISE, populate_what_is_let_go);
+	mm->features |= GPUSVM_FEATURE_RWP;
+	trap(20, 4);
+	fake_fill(window(20), 4, 3);
+	fake->flags[21] |= FAKE_PROTECTED;
+	fake->flags[22] |= FAKE_PROTECTED;
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_PROTECT,
+						   .skip = 1,
+						   .times = 1,
+						   .error = -EAGAIN });
+	assert_int_equal(fault_in(20, 4, true), 0);
+	assert_system(0, 4);
+	assert_true(fake_matches(window(20), 4, 3));
+	assert_false(fake->flags[21] & FAKE_PROTECTED);
+	assert_false(fake->flags[22] & FAKE_PROTECTED);
+	mm->features &= ~GPUSVM_FEATURE_RWP;
+	serve_no_kernel_faults(false);
+}
+
 static unsigned int drops;
 
 /* The program drops the page again as soon as it is there. */
@@ -498,6 +534,7 @@ int main(void)
 		fault_test(fault_in_interrupted_goes_on),
 		fault_test(fault_in_without_kernel_faults_fills_trapped_pages),
 		fault_test(fault_in_without_kernel_faults_of_present_pages),
+		fault_test(fault_in_without_kernel_faults_lets_pages_go),
 		fault_test(fault_in_without_kernel_faults_meets_a_dropped_page),
 		fault_test(fault_in_without_kernel_faults_tells_other_failures),
 		fault_test(fault_in_without_kernel_faults_meets_a_moved_page),

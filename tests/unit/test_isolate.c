@@ -13,7 +13,7 @@ static void move_takes_what_is_there(void **state)
 
 	(void)state;
 	fake_fill(window(FIRST), 5, 1);
-	assert_int_equal(gpusvm_isolate_move(&m), 0);
+	assert_int_equal(gpusvm_isolate_move(&m, 0), 0);
 	gpusvm_isolate_moved(&m);
 	assert_int_equal(m.run->nfilled, 5);
 	for (i = 0; i < N; i++)
@@ -27,7 +27,7 @@ static void move_of_memory_that_cannot_returns_eopnotsupp(void **state)
 {
 	(void)state;
 	fake_source_fail(fake, FAKE_OP_TAKE, -EINVAL);
-	assert_int_equal(gpusvm_isolate_move(&m), -EOPNOTSUPP);
+	assert_int_equal(gpusvm_isolate_move(&m, 0), -EOPNOTSUPP);
 }
 
 static void move_of_two_pieces_asks_for_each(void **state)
@@ -39,7 +39,7 @@ static void move_of_two_pieces_asks_for_each(void **state)
 	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
 						   .times = 1,
 						   .error = -EINVAL });
-	assert_int_equal(gpusvm_isolate_move(&m), 0);
+	assert_int_equal(gpusvm_isolate_move(&m, 0), 0);
 	assert_int_equal(fake->count[FAKE_OP_TAKE], 3);
 	assert_false(fake_source_called(fake, FAKE_OP_TAKE,
 					fake_addr(fake, FIRST + N)));
@@ -52,7 +52,7 @@ static void move_of_no_mapping_returns_ebusy(void **state)
 	(void)state;
 	fake_source_fail(fake, FAKE_OP_TAKE, -EINVAL);
 	m.start = 0;
-	assert_int_equal(gpusvm_isolate_move(&m), -EBUSY);
+	assert_int_equal(gpusvm_isolate_move(&m, 0), -EBUSY);
 }
 
 static void moved_after_failure_knows_what_came(void **state)
@@ -63,7 +63,7 @@ static void moved_after_failure_knows_what_came(void **state)
 						   .times = 1,
 						   .max_pages = 7 });
 	fake_source_fail(fake, FAKE_OP_TAKE, -ENOMEM);
-	assert_int_equal(gpusvm_isolate_move(&m), -ENOMEM);
+	assert_int_equal(gpusvm_isolate_move(&m, 0), -ENOMEM);
 	gpusvm_isolate_moved(&m);
 	assert_int_equal(m.run->nfilled, 7);
 	assert_int_not_equal(m.ram[6], 0);
@@ -83,6 +83,23 @@ static void protect_returns_eagain_or_ebusy(void **state)
 	assert_int_equal(gpusvm_isolate_protect(&m), -EAGAIN);
 	fake_source_fail(fake, FAKE_OP_PROTECT, -ENOENT);
 	assert_int_equal(gpusvm_isolate_protect(&m), -EBUSY);
+}
+
+/* Where a mapping was replaced there is nothing to end, and more behind it. */
+static void unprotect_goes_on_behind_what_is_gone(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	split_at(FIRST + 5);
+	assert_int_equal(gpusvm_isolate_protect(&m), 0);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_PROTECT,
+						   .times = 1,
+						   .error = -ENOENT });
+	gpusvm_isolate_unprotect(&m);
+	for (i = 0; i < N; i++)
+		assert_int_equal(!(fake->flags[FIRST + i] & FAKE_PROTECTED),
+				 i >= 5);
 }
 
 static void copy_copies_runs_and_leaves_holes(void **state)
@@ -116,7 +133,7 @@ static void moved_pages_that_cannot_be_told_are_kept(void **state)
 		skip();
 	fake_fill(window(FIRST), 3, 1);
 	gpusvm_staging_get_empty(mm, &m.run);
-	assert_int_equal(gpusvm_isolate_move(&m), 0);
+	assert_int_equal(gpusvm_isolate_move(&m, 0), 0);
 	fake_sys_fail(FAKE_SYS_PAGEMAP_SCAN, -ENOMEM, 1);
 	gpusvm_isolate_moved(&m);
 	for (i = 0; i < N; i++) {
@@ -158,6 +175,7 @@ int main(void)
 		isolate_test(move_of_no_mapping_returns_ebusy),
 		isolate_test(moved_after_failure_knows_what_came),
 		isolate_test(protect_returns_eagain_or_ebusy),
+		isolate_test(unprotect_goes_on_behind_what_is_gone),
 		isolate_test(copy_copies_runs_and_leaves_holes),
 		isolate_test(moved_pages_that_cannot_be_told_are_kept),
 		isolate_test(copy_without_staging_returns_enomem),

@@ -114,6 +114,7 @@ static void environment_decides_what_the_option_leaves_open(void **state)
 		{ "mprotect", GPUSVM_SOURCE_MPROTECT },
 		{ "manual", GPUSVM_SOURCE_MANUAL },
 		{ "sigbus", GPUSVM_SOURCE_USERFAULTFD_SIGBUS },
+		{ "rwp", GPUSVM_SOURCE_USERFAULTFD_RWP },
 		{ "", GPUSVM_SOURCE_AUTO },
 	};
 	struct source *source;

@@ -225,6 +225,15 @@ static void open_takes_the_technique_asked_for(void **state)
 	assert_int_equal(gpusvm_mm_open(&mm, &opts), -EOPNOTSUPP);
 	assert_null(mm);
 	assert_int_equal(log_errors, 1);
+
+	/* Pages that can be kept from everybody are not write-protected. */
+	fake->source.features = GPUSVM_FEATURE_MOVE | GPUSVM_FEATURE_RWP;
+	opts.technique = GPUSVM_TECHNIQUE_WRITE_PROTECT;
+	assert_int_equal(gpusvm_mm_open(&mm, &opts), -EOPNOTSUPP);
+	assert_int_equal(log_errors, 2);
+	mm = open_default();
+	assert_int_equal(mm->technique, GPUSVM_TECHNIQUE_MOVE);
+	assert_int_equal(gpusvm_mm_close(mm), 0);
 }
 
 /* ---- Failures ---- */

@@ -122,6 +122,63 @@ static void negotiate_faults_by_signal_in_vain(void **state)
 	assert_script_played();
 }
 
+static void negotiate_pages_that_can_be_held(void **state)
+{
+	(void)state;
+	uffd.wanted = GPUSVM_SOURCE_USERFAULTFD_RWP;
+	kernel_features |= UFFD_FEATURE_RWP;
+	expect_descriptor(UFFD);
+	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
+	assert_script_played();
+	assert_int_equal(
+		uffd.source.features,
+		GPUSVM_FEATURE_USERFAULTFD | GPUSVM_FEATURE_CPU_FAULTS |
+			GPUSVM_FEATURE_EVENTS | GPUSVM_FEATURE_KERNEL_FAULTS |
+			GPUSVM_FEATURE_FORK_EVENT | GPUSVM_FEATURE_MOVE |
+			GPUSVM_FEATURE_SHMEM_EVENTS | GPUSVM_FEATURE_RWP);
+	assert_int_equal(asked[1], NEEDED | WANTED | UFFD_FEATURE_RWP);
+	assert_int_equal(nlines, 0);
+}
+
+/* Any process may have them, but for faults of system calls. */
+static void negotiate_pages_that_can_be_held_in_user_mode(void **state)
+{
+	(void)state;
+	uffd.wanted = GPUSVM_SOURCE_USERFAULTFD_RWP;
+	kernel_features |= UFFD_FEATURE_RWP;
+	expect_open(-EPERM);
+	expect_device(-EACCES, 0);
+	expect_open(UFFD);
+	expect_probe();
+	expect_api(0);
+	assert_int_equal(gpusvm_uffd_negotiate(&uffd), 0);
+	assert_script_played();
+	assert_int_equal(flags[1], RESTRICTED);
+	assert_true(uffd.source.features & GPUSVM_FEATURE_RWP);
+	assert_false(uffd.source.features & GPUSVM_FEATURE_KERNEL_FAULTS);
+	assert_int_equal(nlines, 1);
+	assert_int_equal(log_level, GPUSVM_LOG_WARNING);
+}
+
+/* Before Linux 7.3; nothing else stands in for it. */
+static void negotiate_pages_that_can_be_held_in_vain(void **state)
+{
+	(void)state;
+	uffd.wanted = GPUSVM_SOURCE_USERFAULTFD_RWP;
+	expect_descriptor(UFFD);
+	expect_close();
+	assert_int_equal(gpusvm_uffd_negotiate(&uffd), -ENOSYS);
+	assert_script_played();
+	assert_non_null(strstr(log_line, "Linux 7.3"));
+	uffd_script_start();
+	expect_open(-EPERM);
+	expect_device(-EACCES, 0);
+	expect_open(-EPERM);
+	assert_int_equal(gpusvm_uffd_negotiate(&uffd), -EPERM);
+	assert_script_played();
+	assert_int_equal(log_level, GPUSVM_LOG_ERROR);
+}
+
 static void negotiate_without_system_call_uses_device(void **state)
 {
 	(void)state;
@@ -309,6 +366,9 @@ int main(void)
 		open_test(negotiate_faults_by_signal),
 		open_test(negotiate_faults_by_signal_with_a_full_descriptor),
 		open_test(negotiate_faults_by_signal_in_vain),
+		open_test(negotiate_pages_that_can_be_held),
+		open_test(negotiate_pages_that_can_be_held_in_user_mode),
+		open_test(negotiate_pages_that_can_be_held_in_vain),
 		open_test(negotiate_without_system_call_uses_device),
 		open_test(negotiate_without_device_is_restricted_and_says_so),
 		open_test(negotiate_with_device_that_refuses_goes_on),

@@ -133,6 +133,7 @@ static inline void uffd_script_start(void)
 		FAKE_SYS_UFFD_COPY,
 		FAKE_SYS_UFFD_ZEROPAGE,
 		FAKE_SYS_UFFD_WRITEPROTECT,
+		FAKE_SYS_UFFD_RWPROTECT,
 		FAKE_SYS_UFFD_MOVE,
 	};
 
