@@ -293,6 +293,8 @@ static void set_up(const char *how, unsigned long largest, bool disk)
 		opts.source = GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
 	if (!strcmp(how, "mprotect"))
 		opts.source = GPUSVM_SOURCE_MPROTECT;
+	else if (!strcmp(how, "rwp"))
+		opts.source = GPUSVM_SOURCE_USERFAULTFD_RWP;
 	else
 		opts.technique = strstr(how, "wp")
 					 ? GPUSVM_TECHNIQUE_WRITE_PROTECT

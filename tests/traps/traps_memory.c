@@ -37,6 +37,8 @@ static unsigned int flushes;
 COUNTED(uffd_move, (int uffd, struct uffdio_move *move), (uffd, move), true)
 COUNTED(uffd_writeprotect, (int uffd, struct uffdio_writeprotect *wp),
 	(uffd, wp), true)
+COUNTED(uffd_rwprotect, (int uffd, struct uffdio_rwprotect *rwp), (uffd, rwp),
+	true)
 COUNTED(madvise, (unsigned long addr, size_t len, int advice),
 	(addr, len, advice), advice == MADV_DONTNEED)
 COUNTED(mprotect, (unsigned long addr, size_t len, int prot), (addr, len, prot),
