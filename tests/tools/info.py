@@ -28,7 +28,7 @@ ANSWER = {'ok': FLAG, 'error': MAYBE_TEXT}
 LIMIT = {'soft': MAYBE_NUMBER, 'hard': MAYBE_NUMBER}
 FEATURES = dict.fromkeys(
     '''userfaultfd kernel_faults fork_event move procmap_query pagemap_scan
-    shmem_events cpu_faults events in_thread'''.split(), FLAG)
+    shmem_events cpu_faults events in_thread rwp'''.split(), FLAG)
 # What a program misses with a source that does not have it.
 BY_SOURCE = ('kernel_faults', 'fork_event', 'shmem_events', 'cpu_faults',
              'events')
@@ -36,7 +36,8 @@ SOURCES = {'userfaultfd': 'userfaultfd',
            'user': 'userfaultfd, user mode only',
            'mprotect': 'mprotect and SIGSEGV',
            'manual': 'manual (gpusvm_populate())',
-           'sigbus': 'userfaultfd and SIGBUS'}
+           'sigbus': 'userfaultfd and SIGBUS',
+           'rwp': 'userfaultfd with RWP'}
 PROTECTING = ('mprotect', 'manual')
 
 # What the report has, and of which type.  A list has elements of one kind.
@@ -228,16 +229,19 @@ def check_open(library, uffd, interfaces):
     check(library['technique'] == technique_of(features), 'technique')
     check(features['userfaultfd'] == (source not in PROTECTING), 'source')
     check(features['cpu_faults'] == (source != 'manual'), 'CPU faults')
-    check(features['kernel_faults'] == (source == 'userfaultfd'),
+    check(features['kernel_faults'] ==
+          (source == 'userfaultfd' or
+           source == 'rwp' and uffd['chosen'] != 'user_mode_only'),
           'kernel faults')
     check(features['events'] == features['userfaultfd'], 'events')
     check(features['in_thread'] == (source == 'sigbus'), 'in thread')
+    check(features['rwp'] == (source == 'rwp'), 'RWP')
     if features['userfaultfd']:
         check(features['move'] == uffd['features']['MOVE'], 'MOVE')
         check(features['fork_event'] == (uffd['event_fork']['ok'] and
                                          source != 'sigbus'), 'fork')
         check(uffd['doors'][uffd['chosen']]['ok'], 'door')
-        check(source == 'sigbus' or
+        check(source in ('sigbus', 'rwp') or
               (uffd['chosen'] == 'user_mode_only') == (source == 'user'),
               'door')
     else:
@@ -500,7 +504,7 @@ def case_killed():
     # The library would try userfaultfd, unless told what to use.
     check(not report['usable'], 'usable')
     check([source['open']['error'] for source in report['sources']] ==
-          ['not tried', 'not tried', None, None, 'not tried'],
+          ['not tried', 'not tried', None, None, 'not tried', 'not tried'],
           report['sources'])
     run(before=[WITHOUT_USERFAULTFD, 'kill'])
     report = refused('kill', GPUSVM_SOURCE='mprotect')

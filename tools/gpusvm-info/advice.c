@@ -127,7 +127,7 @@ static void no_address_space(struct info *info)
 		unusable(verdict, SOURCE_VARIABLE " names no source");
 		advise(verdict, "source",
 		       "Set " SOURCE_VARIABLE " to userfaultfd, user, "
-		       "mprotect, manual or sigbus, or not at all.");
+		       "mprotect, manual, sigbus or rwp, or not at all.");
 		return;
 	}
 	if (is_refusal(err) &&

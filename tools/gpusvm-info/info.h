@@ -150,7 +150,7 @@ struct log {
 };
 
 #define SOURCE_VARIABLE "GPUSVM_SOURCE"
-#define SOURCES 5
+#define SOURCES 6
 
 /**
  * struct source_names - A source of faults
@@ -221,7 +221,7 @@ struct library_feature {
 	bool by_source;
 };
 
-#define LIBRARY_FEATURES 10
+#define LIBRARY_FEATURES 11
 extern const struct library_feature library_features[LIBRARY_FEATURES];
 
 #define RESULTS_MAX 10

@@ -28,6 +28,7 @@ const struct library_feature library_features[LIBRARY_FEATURES] = {
 	{ GPUSVM_FEATURE_EVENTS, "events", "changes nobody announces", true },
 	{ GPUSVM_FEATURE_IN_THREAD, "in_thread",
 	  "who touches brings home himself", false },
+	{ GPUSVM_FEATURE_RWP, "rwp", "busy pages are held to be taken", false },
 };
 
 static int open_pool(struct library_info *library, size_t bytes)

@@ -16,6 +16,7 @@ const struct source_names source_names[SOURCES] = {
 	{ GPUSVM_SOURCE_MANUAL, "manual", "manual (gpusvm_populate())" },
 	{ GPUSVM_SOURCE_USERFAULTFD_SIGBUS, "sigbus",
 	  "userfaultfd and SIGBUS" },
+	{ GPUSVM_SOURCE_USERFAULTFD_RWP, "rwp", "userfaultfd with RWP" },
 };
 
 const struct source_names *find_source(enum gpusvm_source source)
@@ -32,6 +33,8 @@ enum gpusvm_source source_of(unsigned long features)
 {
 	if (features & GPUSVM_FEATURE_IN_THREAD)
 		return GPUSVM_SOURCE_USERFAULTFD_SIGBUS;
+	if (features & GPUSVM_FEATURE_RWP)
+		return GPUSVM_SOURCE_USERFAULTFD_RWP;
 	if (features & GPUSVM_FEATURE_USERFAULTFD)
 		return features & GPUSVM_FEATURE_KERNEL_FAULTS
 			       ? GPUSVM_SOURCE_USERFAULTFD

@@ -42,7 +42,7 @@ const struct uffd_feature uffd_features[] = {
 	{ "POISON", USE_NONE },
 	{ "WP_ASYNC", USE_NONE },
 	{ "MOVE", USE_WANTED },
-	{ "RWP", USE_NONE },
+	{ "RWP", USE_WANTED },
 	{ "RWP_ASYNC", USE_NONE },
 };
 const size_t uffd_features_known = ARRAY_SIZE(uffd_features);
@@ -118,7 +118,8 @@ enum door first_door(const struct uffd_info *uffd)
 
 enum door used_door(const struct uffd_info *uffd, enum gpusvm_source source)
 {
-	if (source == GPUSVM_SOURCE_USERFAULTFD)
+	if (source == GPUSVM_SOURCE_USERFAULTFD ||
+	    source == GPUSVM_SOURCE_USERFAULTFD_RWP)
 		return first_door(uffd);
 	if (source == GPUSVM_SOURCE_USERFAULTFD_SIGBUS)
 		return uffd->door[DOOR_USER_MODE_ONLY] ? first_door(uffd)
