@@ -418,7 +418,9 @@ GPUSVM_API void drm_gpusvm_range_remove(struct drm_gpusvm *gpusvm,
  * @range: The range
  *
  * As if the CPU read the whole range: pages of any owner come home, pages that
- * were never touched get populated.  Waits for timeslices.
+ * were never touched get populated.  Waits for timeslices.  Coherent pages stay,
+ * since a CPU access leaves them there, if the whole range is of one allocation;
+ * part of a mix, which drm_gpusvm_range_get_pages() refuses, they come home, too.
  *
  * Context: May sleep.  Address space lock and notifier lock not held.
  * Return: 0; -EFAULT address space closed, hole in the range or a failed copy;
@@ -504,14 +506,19 @@ GPUSVM_API void drm_gpusvm_range_unmap_pages(struct drm_gpusvm *gpusvm,
  * the library's and ends with devmem_release, which may happen before this
  * function returns; on failure it stays the caller's and memory is as before.
  *
+ * To coherent device memory (MEMORY_DEVICE_COHERENT) the kernel moves the pages,
+ * which stay in the program's mapping; the callbacks that copy must be there but
+ * are not called.
+ *
  * Context: Driver lock held, address space lock held (gpusvm_mm_read_lock());
  * may sleep.
  * Return: 0; -EINVAL the range may not migrate, is not inside one mapping, the
- * allocation is not as large, or a page frame number is not device memory;
- * -EOPNOTSUPP a callback is missing; -ENOENT no mapping; -EBUSY not private
- * anonymous memory, a page is pinned or on a device already, or a device page
- * is in use; -EFAULT all is on a device already, a DMA mapping failed, or the
- * address space is closed; -ENOMEM; else what a callback returned.
+ * allocation is not as large, or a page frame number is not device memory, or is
+ * coherent memory's among others; -EOPNOTSUPP a callback is missing; -ENOENT no
+ * mapping; -EBUSY not private anonymous memory, a page is pinned or on a device
+ * already, or a device page is in use; -EFAULT all is on a device already, a DMA
+ * mapping failed, or the address space is closed; -ENOMEM, also if the nodes of
+ * coherent memory are full; else what a callback returned.
  */
 GPUSVM_API int
 drm_gpusvm_migrate_to_devmem(struct drm_gpusvm *gpusvm,

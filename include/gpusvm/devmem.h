@@ -23,6 +23,12 @@ struct gpusvm_devmem_pool;
  * @GPUSVM_DEVMEM_NUMA: Memory of a NUMA node
  * @GPUSVM_DEVMEM_MEMFD: An anonymous file in memory (memfd_create(2)), mapped
  * @GPUSVM_DEVMEM_FILE: A file; one on tmpfs is mapped, one on disk is not
+ * @GPUSVM_DEVMEM_COHERENT: Memory of a NUMA node that the CPU accesses in place
+ *	(MEMORY_DEVICE_COHERENT, see there): a far node as a tier of memory
+ *
+ * A pool of coherent memory takes nothing of its node in advance: it is what the
+ * program's pages may occupy there, and a migration fails if the node turns out
+ * to be full.
  *
  * Memory that is not mapped has addresses (gpusvm_page_address()) that cannot be
  * accessed.  The io_uring engine (GPUSVM_COPY_URING) copies it.
@@ -31,14 +37,15 @@ enum gpusvm_devmem_type {
 	GPUSVM_DEVMEM_NUMA,
 	GPUSVM_DEVMEM_MEMFD,
 	GPUSVM_DEVMEM_FILE,
+	GPUSVM_DEVMEM_COHERENT,
 };
 
 /**
  * struct gpusvm_devmem_pool_opts - Options of gpusvm_devmem_pool_create()
  * @size: sizeof(struct gpusvm_devmem_pool_opts)
  * @bytes: Size of the pool; rounded up to a page
- * @node: With GPUSVM_DEVMEM_NUMA, the node, or -1 for the best one: of the nodes
- *	without CPUs the nearest to the caller, of equally near ones the fastest
+ * @node: With GPUSVM_DEVMEM_NUMA and _COHERENT, the node, or -1 for the best
+ *	one: of the nodes without CPUs the nearest to the caller, of equally near ones the fastest
  *	(as ACPI HMAT tells); else the farthest, else the only one
  * @owner: Owner token of the pagemap, see drm_gpusvm_init()
  * @pgmap_ops: drm_gpusvm_pagemap_ops_get()
@@ -52,8 +59,8 @@ enum gpusvm_devmem_type {
  * @engine: How gpusvm_copy_to_devmem() and gpusvm_copy_to_ram() copy to and from
  *	the pool, see gpusvm/copy.h; NULL for memcpy.  Destroyed by the caller,
  *	after the pool
- * @nodes: With GPUSVM_DEVMEM_NUMA: a bit for each node that pages come from by
- *	turns, instead of from @node; of the first 64 nodes.  0 for @node
+ * @nodes: With GPUSVM_DEVMEM_NUMA and _COHERENT: a bit for each node that pages
+ *	come from by turns, instead of from @node; of the first 64 nodes.  0 for @node
  */
 struct gpusvm_devmem_pool_opts {
 	size_t size;
@@ -71,15 +78,16 @@ struct gpusvm_devmem_pool_opts {
 /**
  * struct gpusvm_devmem_pool_info - What a pool is
  * @size: sizeof(struct gpusvm_devmem_pool_info), set by the caller
- * @node: The NUMA node that its pages were found on, the first of several; -1
- *	for a file
+ * @node: The NUMA node that its pages were found on, or move to, the first of
+ *	several; -1 for a file
  * @emulated: The machine has one node only: "device" memory is as near as any
  *	other
  * @bytes: Size
  * @free_bytes: Not allocated now
  * @mapped: It can be accessed at gpusvm_page_address()
  * @direct: It is in a file that passes the page cache by (O_DIRECT)
- * @nodes: A bit for each node that its pages were found on, of the first 64
+ * @nodes: A bit for each node that its pages were found on, or move to, of the
+ *	first 64
  */
 struct gpusvm_devmem_pool_info {
 	size_t size;
@@ -97,8 +105,8 @@ struct gpusvm_devmem_pool_info {
  * @pool: Filled with the pool
  * @opts: Options
  *
- * The memory of a node is populated at once and its placement verified; that of
- * a file is allocated at once.
+ * The memory of a node is populated at once and its placement verified, unless it
+ * is coherent; that of a file is allocated at once.
  *
  * Context: May sleep.
  * Return: 0; -EINVAL for bad options; -ENODEV if there is no such node, or it

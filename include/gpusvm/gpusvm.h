@@ -220,6 +220,7 @@ GPUSVM_API void gpusvm_mm_read_unlock(struct mm_struct *mm);
  * @events: Changes of memory that the kernel told of
  * @device_pages: Pages on a device now
  * @staging_bytes: System memory kept for re-use now
+ * @in_place: Those of the migrations to coherent device memory
  */
 struct gpusvm_stats {
 	size_t size;
@@ -234,6 +235,7 @@ struct gpusvm_stats {
 	u64 events;
 	u64 device_pages;
 	u64 staging_bytes;
+	u64 in_place;
 };
 
 /**

@@ -21,7 +21,13 @@ extern "C" {
 /**
  * enum memory_type - What the CPU may do with device memory
  * @MEMORY_DEVICE_PRIVATE: Nothing; a CPU access brings the page home
- * @MEMORY_DEVICE_COHERENT: Access it in place; not supported yet
+ * @MEMORY_DEVICE_COHERENT: Access it in place, which brings nothing home
+ *
+ * Coherent memory is that of NUMA nodes.  A range that migrates there stays in
+ * the program's mapping: the kernel moves the pages to the node with
+ * move_pages(2) and holds up who stores meanwhile.  So the driver's copy
+ * callbacks are not called, no CPU access is a fault, and a page's address
+ * (gpusvm_page_address()) is the program's.
  */
 enum memory_type {
 	MEMORY_DEVICE_PRIVATE = 1,
@@ -48,7 +54,7 @@ struct gpusvm_pagemap_file {
 
 /**
  * struct dev_pagemap - A piece of device memory
- * @type: MEMORY_DEVICE_PRIVATE
+ * @type: What the CPU may do with it
  * @ops: drm_gpusvm_pagemap_ops_get()
  * @owner: Token of the devices that can use it in place
  * @nr_range: 1, or 0 for the same; the kernel's arrays of ranges are not
@@ -59,10 +65,13 @@ struct gpusvm_pagemap_file {
  * @engine: How gpusvm_copy_to_devmem() and gpusvm_copy_to_ram() copy; NULL for
  *	memcpy
  * @file: The file that it is in; NULL for memory at its range's addresses
+ * @nodes: With MEMORY_DEVICE_COHERENT: a bit for each NUMA node that it is the
+ *	memory of, of the first 64; several are taken by turns
  * @pages: Library-private
  * @next: Library-private
  *
- * The driver's object, in memory that never migrates.
+ * The driver's object, in memory that never migrates.  The range of coherent
+ * memory only numbers its pages: there is nothing at these addresses.
  */
 struct dev_pagemap {
 	enum memory_type type;
@@ -75,6 +84,7 @@ struct dev_pagemap {
 	} range;
 	struct gpusvm_copy_engine *engine;
 	const struct gpusvm_pagemap_file *file;
+	unsigned long nodes;
 	struct page *pages;
 	struct dev_pagemap *next;
 };
@@ -84,8 +94,8 @@ struct dev_pagemap {
  * @pgmap: Its description; must stay until gpusvm_pagemap_remove()
  *
  * Context: May sleep.
- * Return: 0; -EINVAL for a bad description; -EOPNOTSUPP for a type that is not
- * supported; -EEXIST if the addresses overlap another pagemap; -ENOMEM.
+ * Return: 0; -EINVAL for a bad description, such as coherent memory without
+ * nodes; -EOPNOTSUPP for a type that is not supported; -EEXIST if the addresses overlap another pagemap; -ENOMEM.
  */
 GPUSVM_API int gpusvm_pagemap_add(struct dev_pagemap *pgmap) GPUSVM_MUST_CHECK;
 
@@ -117,7 +127,8 @@ GPUSVM_API unsigned long gpusvm_page_to_pfn(const struct page *page);
  * gpusvm_page_address() - The address of a device page
  * @page: The page
  *
- * Return: Its place in the window that the pagemap's range gave.
+ * Return: Its place in the window that the pagemap's range gave; of a coherent
+ * page that is in use, where the program has it.
  */
 GPUSVM_API void *gpusvm_page_address(const struct page *page);
 
@@ -132,7 +143,7 @@ GPUSVM_API struct dev_pagemap *gpusvm_page_pagemap(const struct page *page);
  * @page: A page that is in use
  *
  * A held page neither comes home nor becomes free; a CPU that touches it
- * waits.
+ * waits, unless it is coherent.
  *
  * Context: Any; does not sleep.
  */

@@ -164,8 +164,8 @@ static void fill(struct batch *batch, unsigned long start, unsigned long npages,
 }
 
 static long place_batch(unsigned long start, unsigned long npages,
-			const struct placement *placement,
-			unsigned long address, unsigned long step)
+			struct placement *placement, unsigned long address,
+			unsigned long step)
 {
 	struct batch batch;
 	int err;
@@ -179,19 +179,21 @@ static long place_batch(unsigned long start, unsigned long npages,
 	if (err || !batch.count)
 		return err;
 	/* To a node given: the kernel makes room there, and kills nobody. */
-	gpusvm_sys_move_pages(0, batch.count, batch.pages, batch.target,
-			      batch.status, MPOL_MF_MOVE);
+	err = gpusvm_sys_move_pages(0, batch.count, batch.pages, batch.target,
+				    batch.status, MPOL_MF_MOVE);
+	placement->err = min(placement->err, err);
 	err = look(&batch, placement, start, address);
 	return err ? err : (long)batch.count;
 }
 
 long gpusvm_nodes_place(unsigned long start, unsigned long npages,
-			const struct placement *placement,
-			unsigned long address, unsigned long step)
+			struct placement *placement, unsigned long address,
+			unsigned long step)
 {
 	unsigned long done, n, offset;
 	long elsewhere = 0, ret;
 
+	placement->err = 0;
 	for (done = 0; done < npages; done += n) {
 		n = min(npages - done, BATCH);
 		offset = done << PAGE_SHIFT;
@@ -202,4 +204,22 @@ long gpusvm_nodes_place(unsigned long start, unsigned long npages,
 		elsewhere += ret;
 	}
 	return elsewhere;
+}
+
+void gpusvm_nodes_find(unsigned long start, unsigned long npages,
+		       unsigned long *where)
+{
+	unsigned long done, n, i;
+	struct batch batch;
+	int err;
+
+	for (done = 0; done < npages; done += n) {
+		n = min(npages - done, BATCH);
+		fill(&batch, start + (done << PAGE_SHIFT), n, 1);
+		err = gpusvm_sys_move_pages(0, n, batch.pages, NULL,
+					    batch.status, 0);
+		for (i = 0; i < n; i++)
+			where[done + i] = (unsigned long)max(
+				err ? -1l : (long)batch.status[i], -1l);
+	}
 }

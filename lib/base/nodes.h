@@ -59,11 +59,16 @@ int gpusvm_nodes_local(void);
  * @nodes: Any of these will do
  * @node: The one to take if one is elsewhere
  * @spread: They are to be in turns, the page with address 0 on the first
+ * @strict: No other node will do, if these are full
+ * @err: Filled: why pages could not be moved at all (-ENOMEM: there is no room),
+ *	or 0
  */
 struct placement {
 	struct nodes nodes;
 	int node;
 	bool spread;
+	bool strict;
+	int err;
 };
 
 /*
@@ -72,7 +77,14 @@ struct placement {
  * elsewhere.  Returns how many still are, or -errno.  Absent pages are nowhere.
  */
 long gpusvm_nodes_place(unsigned long start, unsigned long npages,
-			const struct placement *placement,
-			unsigned long address, unsigned long step);
+			struct placement *placement, unsigned long address,
+			unsigned long step);
+
+/*
+ * Fill @where with the node of each page; ~0ul for one that is absent, and for
+ * all if nobody says.
+ */
+void gpusvm_nodes_find(unsigned long start, unsigned long npages,
+		       unsigned long *where);
 
 #endif /* GPUSVM_BASE_NODES_H */

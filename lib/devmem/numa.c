@@ -152,6 +152,30 @@ static int set_policy(const struct numa_memory *memory, int mode)
 	return -EPERM;
 }
 
+/*
+ * That a page moves there: the process may not be allowed to move any.  With
+ * the node preferred, it mostly is there at once.
+ */
+static int try_move(const struct numa_memory *memory)
+{
+	struct placement placement = { .nodes = memory->nodes,
+				       .node = memory->node };
+	long elsewhere;
+
+	if (gpusvm_populate_pages(memory->addr, PAGE_SIZE, true))
+		return -ENOMEM;
+	elsewhere = gpusvm_nodes_place(memory->addr, 1, &placement,
+				       memory->addr, 1);
+	/* It may have been a huge one. */
+	gpusvm_sys_madvise(memory->addr, memory->size, MADV_DONTNEED);
+	if (!elsewhere)
+		return 0;
+	log_error("device memory: a page cannot be moved to NUMA node %d "
+		  "(error %ld)",
+		  memory->node, elsewhere < 0 ? -elsewhere : -placement.err);
+	return elsewhere < 0 ? (int)elsewhere : -ENOMEM;
+}
+
 /* A forbidden one among several would go unnoticed. */
 static int try_each_node(struct numa_memory *memory)
 {
@@ -165,6 +189,8 @@ static int try_each_node(struct numa_memory *memory)
 		gpusvm_nodes_add(&memory->nodes, node);
 		memory->node = node;
 		err = set_policy(memory, MPOL_PREFERRED);
+		if (!err && memory->coherent)
+			err = try_move(memory);
 	}
 	memory->nodes = all;
 	if (!err)
@@ -187,7 +213,7 @@ static int populate(unsigned long addr, size_t size)
 /* All pages where they were asked for, or an error. */
 static int place(const struct numa_memory *memory)
 {
-	const struct placement placement = {
+	struct placement placement = {
 		.nodes = memory->nodes,
 		.node = memory->node,
 	};
@@ -211,7 +237,9 @@ static int take(struct numa_memory *memory)
 {
 	int err = try_each_node(memory);
 
-	if (!err && is_spread(memory))
+	if (err || memory->coherent)
+		return err;
+	if (is_spread(memory))
 		err = set_policy(memory, MPOL_INTERLEAVE);
 	if (!err)
 		err = populate(memory->addr, memory->size);
@@ -238,8 +266,9 @@ int gpusvm_numa_take(struct numa_memory *memory, size_t size, int node,
 		gpusvm_numa_give_back(memory);
 		return err;
 	}
-	log_info("device memory: %zu bytes on NUMA node %d%s%s", size,
-		 memory->node, is_spread(memory) ? " and others" : "",
+	log_info("device memory: %zu%s bytes on NUMA node %d%s%s", size,
+		 memory->coherent ? " coherent" : "", memory->node,
+		 is_spread(memory) ? " and others" : "",
 		 memory->emulated ? " (emulated: the only node)" : "");
 	return 0;
 }

@@ -10,6 +10,8 @@
 
 /**
  * struct numa_memory - Populated memory on one node or several
+ * @coherent: It is not populated: addresses only, for pages that others move to
+ *	the nodes; set by the caller
  * @addr: First address
  * @size: Bytes
  * @node: The node that its pages were found on, or the first of several
@@ -17,6 +19,7 @@
  * @emulated: The machine has no other node
  */
 struct numa_memory {
+	bool coherent;
 	unsigned long addr;
 	size_t size;
 	int node;

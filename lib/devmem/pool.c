@@ -48,7 +48,7 @@ static int check_opts(const struct gpusvm_devmem_pool_opts *opts)
 {
 	if (opts && opts->size == sizeof(*opts) && opts->pgmap_ops &&
 	    opts->type >= GPUSVM_DEVMEM_NUMA &&
-	    opts->type <= GPUSVM_DEVMEM_FILE && opts->bytes &&
+	    opts->type <= GPUSVM_DEVMEM_COHERENT && opts->bytes &&
 	    opts->bytes <= ~PAGE_SIZE)
 		return 0;
 	log_error("devmem_pool_create: no options, a bad size or type in them, "
@@ -70,6 +70,11 @@ static struct gpusvm_devmem_pool *pool_alloc(unsigned long npages)
 	return pool;
 }
 
+static bool is_numa(enum gpusvm_devmem_type type)
+{
+	return type == GPUSVM_DEVMEM_NUMA || type == GPUSVM_DEVMEM_COHERENT;
+}
+
 static int take_memory(struct gpusvm_devmem_pool *pool,
 		       const struct gpusvm_devmem_pool_opts *opts)
 {
@@ -77,10 +82,15 @@ static int take_memory(struct gpusvm_devmem_pool *pool,
 	int err;
 
 	pool->type = opts->type;
-	if (opts->type == GPUSVM_DEVMEM_NUMA) {
+	pool->pgmap.type = MEMORY_DEVICE_PRIVATE;
+	if (is_numa(opts->type)) {
+		pool->numa.coherent = opts->type == GPUSVM_DEVMEM_COHERENT;
+		if (pool->numa.coherent)
+			pool->pgmap.type = MEMORY_DEVICE_COHERENT;
 		err = gpusvm_numa_take(&pool->numa, size, opts->node,
 				       opts->nodes);
 		pool->pgmap.range.start = pool->numa.addr;
+		pool->pgmap.nodes = pool->numa.nodes.mask[0];
 	} else {
 		err = gpusvm_file_take(&pool->file, size, opts);
 		pool->pgmap.range.start = pool->file.addr;
@@ -92,7 +102,7 @@ static int take_memory(struct gpusvm_devmem_pool *pool,
 
 static void give_back(struct gpusvm_devmem_pool *pool)
 {
-	if (pool->type == GPUSVM_DEVMEM_NUMA)
+	if (is_numa(pool->type))
 		gpusvm_numa_give_back(&pool->numa);
 	else
 		gpusvm_file_give_back(&pool->file);
@@ -113,7 +123,6 @@ int gpusvm_devmem_pool_create(struct gpusvm_devmem_pool **pool,
 	err = take_memory(new, opts);
 	if (err)
 		goto err_free;
-	new->pgmap.type = MEMORY_DEVICE_PRIVATE;
 	new->pgmap.ops = opts->pgmap_ops;
 	new->pgmap.owner = opts->owner;
 	new->pgmap.engine = opts->engine;
@@ -153,7 +162,7 @@ int gpusvm_devmem_pool_info(struct gpusvm_devmem_pool *pool,
 
 	if (!pool || !info || info->size < sizeof(info->size))
 		return -EINVAL;
-	numa = pool->type == GPUSVM_DEVMEM_NUMA;
+	numa = is_numa(pool->type);
 	now = (struct gpusvm_devmem_pool_info){
 		.size = min(info->size, sizeof(now)),
 		.node = numa ? pool->numa.node : -1,

@@ -24,6 +24,42 @@
 /* In vain for an allocation that never was on the device. */
 #define DETACH_NS (100ul * 1000 * 1000)
 
+/*
+ * Coherent pages may stay, as in the kernel, if all are of one allocation: any
+ * other mix is what get_pages refuses until the range has been evicted.
+ */
+static bool is_uniform(const struct fault_in *fault)
+{
+	struct page *first = pfn_device_page(fault->pfns[0]);
+	struct page *page;
+	unsigned long i;
+	bool uniform = true;
+
+	pthread_mutex_lock(&fault->mm->pt_lock);
+	for (i = 1; i < fault->npages && uniform; i++) {
+		page = pfn_device_page(fault->pfns[i]);
+		uniform = first && page ? page->zone_device_data ==
+						  first->zone_device_data
+					: first == page;
+	}
+	pthread_mutex_unlock(&fault->mm->pt_lock);
+	return uniform;
+}
+
+static int bring_coherent_home(const struct fault_in *fault)
+{
+	unsigned long end = fault->start + (fault->npages << PAGE_SHIFT);
+	unsigned long addr = fault->start;
+	int err = 0;
+
+	for (; !err && gpusvm_mm_next_device_page(fault->mm, &addr, true) &&
+	       addr < end;
+	     addr += PAGE_SIZE)
+		err = gpusvm_mm_bring_home(fault->mm, addr, 0,
+					   fault->deadline_ns);
+	return err;
+}
+
 static int range_evict_locked(struct drm_gpusvm *gpusvm,
 			      struct drm_gpusvm_range *range,
 			      unsigned long *pfns)
@@ -35,10 +71,12 @@ static int range_evict_locked(struct drm_gpusvm *gpusvm,
 		.deadline_ns = gpusvm_sys_now_ns() + EVICT_TIMEOUT_NS,
 		.pfns = pfns,
 	};
+	int err;
 
 	if (!gpusvm_mm_alive(gpusvm->mm))
 		return -EFAULT;
-	return gpusvm_fault_in(&fault);
+	err = gpusvm_fault_in(&fault);
+	return err || is_uniform(&fault) ? err : bring_coherent_home(&fault);
 }
 
 int drm_gpusvm_range_evict(struct drm_gpusvm *gpusvm,

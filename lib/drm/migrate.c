@@ -54,6 +54,20 @@ static int check(struct drm_gpusvm *gpusvm, struct drm_gpusvm_range *range,
 	return vma.anon ? 0 : -EBUSY;
 }
 
+/* Private memory, or the coherent memory of one pagemap. */
+static int check_kind(struct migration *m)
+{
+	const struct dev_pagemap *pgmap = m->pages[0]->pgmap;
+	unsigned long i;
+
+	m->nodes = pgmap->type == MEMORY_DEVICE_COHERENT ? pgmap->nodes : 0;
+	for (i = 1; i < m->npages; i++)
+		if (m->pages[i]->pgmap != pgmap &&
+		    (m->nodes || gpusvm_page_is_coherent(m->pages[i])))
+			return -EINVAL;
+	return 0;
+}
+
 /* Ask the driver for its pages, and start to use them. */
 static int take_device_pages(struct drm_gpusvm_zdd *zdd,
 			     struct drm_gpusvm_devmem *devmem)
@@ -65,13 +79,18 @@ static int take_device_pages(struct drm_gpusvm_zdd *zdd,
 	if (err)
 		return err;
 	err = gpusvm_pfns_to_pages(zdd->pfn, m->pages, m->npages);
+	if (!err)
+		err = check_kind(m);
 	return err ? err : gpusvm_pages_init(m->pages, m->npages, zdd);
 }
 
 static int start_copy(struct drm_gpusvm_zdd *zdd)
 {
-	int err = gpusvm_zdd_dma_map(zdd, DMA_TO_DEVICE);
+	int err;
 
+	if (gpusvm_migration_in_place(&zdd->migration))
+		return 0;
+	err = gpusvm_zdd_dma_map(zdd, DMA_TO_DEVICE);
 	return err ? err : gpusvm_zdd_start_copy(zdd, true);
 }
 
@@ -85,7 +104,8 @@ static int end_move_out(struct drm_gpusvm_zdd *zdd, int err)
 	struct drm_gpusvm_devmem *devmem = zdd->target;
 	struct migration *m = &zdd->migration;
 
-	gpusvm_zdd_dma_unmap(zdd, DMA_TO_DEVICE);
+	if (!gpusvm_migration_in_place(m))
+		gpusvm_zdd_dma_unmap(zdd, DMA_TO_DEVICE);
 	if (!err) {
 		WRITE_ONCE(devmem->timeslice_expiration,
 			   gpusvm_jiffies64() + min(zdd->timeslice_ms,

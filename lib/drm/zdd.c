@@ -223,6 +223,8 @@ static long copy_home(struct drm_gpusvm_zdd *zdd,
 	n = gpusvm_migrate_home_begin(m, range->start, range->end);
 	if (n <= 0)
 		return n;
+	if (gpusvm_migration_in_place(m))
+		return gpusvm_migrate_home_commit(m);
 	err = gpusvm_zdd_dma_map(zdd, DMA_FROM_DEVICE);
 	if (!err) {
 		err = gpusvm_zdd_start_copy(zdd, false);
@@ -316,7 +318,9 @@ enum vm_fault_result gpusvm_zdd_migrate_to_ram(struct vm_fault *vmf)
 		return VM_FAULT_TIMESLICE;
 	}
 	fault_window(zdd, vmf, &range);
+	zdd->migration.let_go = vmf->flags & GPUSVM_FAULT_LET_GO;
 	n = gpusvm_zdd_bring_home(zdd, &range);
+	zdd->migration.let_go = false;
 	if (n > 0) {
 		vmf->start = range.start;
 		vmf->end = range.end;

@@ -149,7 +149,11 @@ enum fault_result gpusvm_cpu_fault_look_up(struct mm_struct *mm,
 	gpusvm_down_read(&mm->event_lock);
 	pthread_mutex_lock(&mm->pt_lock);
 	page = gpusvm_devpt_get(&mm->pt, fault->start);
-	if (!page) {
+	/*
+	 * Of coherent memory no data is elsewhere: an absent page was dropped,
+	 * or is wanted by a migration of it.
+	 */
+	if (!page || gpusvm_page_is_coherent(page)) {
 		result = serve_page(mm, fault);
 	} else if (!page->migration) {
 		job->ops = page->pgmap->ops;

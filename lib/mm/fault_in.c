@@ -72,13 +72,15 @@ static bool serve_pages(const struct fault_in *fault, unsigned long start,
 	unsigned int attempt = 0;
 	unsigned long addr;
 	bool trapped = false;
+	struct page *page;
 	int err;
 
 	for (addr = start; addr < end;) {
 		err = 0;
 		gpusvm_down_read(&mm->event_lock);
 		pthread_mutex_lock(&mm->pt_lock);
-		if (!gpusvm_devpt_get(&mm->pt, addr))
+		page = gpusvm_devpt_get(&mm->pt, addr);
+		if (!page || gpusvm_page_is_coherent(page))
 			err = serve_page(fault, addr);
 		pthread_mutex_unlock(&mm->pt_lock);
 		gpusvm_up_read(&mm->event_lock);
@@ -94,12 +96,9 @@ static bool serve_pages(const struct fault_in *fault, unsigned long start,
 	return trapped;
 }
 
-/*
- * -EAGAIN to be tried again: pages were absent, as after the program dropped
- * them.  Where the source guards, what is in the table is all that is trapped.
- */
-static int populate(const struct fault_in *fault, unsigned long start,
-		    unsigned long end)
+/* Where the source guards, what is in the table is all that is trapped. */
+int gpusvm_fault_in_populate(const struct fault_in *fault, unsigned long start,
+			     unsigned long end)
 {
 	int err;
 
@@ -122,7 +121,7 @@ static int fault_in_system(const struct fault_in *fault, unsigned long start,
 	unsigned long addr, n;
 	int err;
 
-	err = populate(fault, start, end);
+	err = gpusvm_fault_in_populate(fault, start, end);
 	if (err)
 		return err;
 
@@ -147,7 +146,15 @@ static int wait_for_migration(struct mm_struct *mm, unsigned long deadline_ns)
 									: 0;
 }
 
-/* Pages from @start on that are the device's own; how many, with pt_lock. */
+static bool is_taken(const struct fault_in *fault, const struct page *page)
+{
+	if (!page || page->migration)
+		return false;
+	return gpusvm_page_is_coherent(page) ||
+	       (fault->owner && page->pgmap->owner == fault->owner);
+}
+
+/* Pages from @start on that the device reaches; how many, with pt_lock. */
 static unsigned long note_device(const struct fault_in *fault,
 				 unsigned long start, unsigned long end)
 {
@@ -156,10 +163,9 @@ static unsigned long note_device(const struct fault_in *fault,
 	unsigned long addr, n = 0;
 	struct page *page;
 
-	for (addr = start; fault->owner && addr < end; addr += PAGE_SIZE) {
+	for (addr = start; addr < end; addr += PAGE_SIZE) {
 		page = gpusvm_devpt_get(&fault->mm->pt, addr);
-		if (!page || page->migration ||
-		    page->pgmap->owner != fault->owner)
+		if (!is_taken(fault, page))
 			break;
 		pfns[n++] = (unsigned long)page;
 	}

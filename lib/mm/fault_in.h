@@ -37,8 +37,9 @@ static inline unsigned int pfn_order(unsigned long pfn)
  * @start: First address, page-aligned
  * @npages: Number of pages
  * @write: They are to be written
- * @owner: Device pages of this owner are taken as they are, others come home;
- *	NULL brings all home
+ * @owner: Private device pages of this owner are taken as they are, others come
+ *	home; NULL brings all home.  Coherent ones, as in the kernel, are taken
+ *	whoever has them
  * @deadline_ns: When to give up waiting
  * @pfns: Filled, one per page
  */
@@ -58,6 +59,14 @@ struct fault_in {
  * too long.
  */
 int gpusvm_fault_in(const struct fault_in *fault);
+
+/*
+ * Make the pages of a part of one mapping present, none of which the CPU cannot
+ * reach; only @mm and @write count.  -EAGAIN to be tried again: pages have gone,
+ * as after the program dropped them; -EFAULT.
+ */
+int gpusvm_fault_in_populate(const struct fault_in *fault, unsigned long start,
+			     unsigned long end);
 
 /*
  * Whether every page of [start, end) is present already, or on a device of

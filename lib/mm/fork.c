@@ -3,7 +3,9 @@
  * fork(): the child reads what the parent had, wherever that was.
  *
  * Before fork() everything comes home (pthread_atfork), and the child is plain
- * memory.  A bare clone() passes that by; there the fork event of userfaultfd
+ * memory.  Coherent pages, too, though the child could share them: private memory
+ * is locked during fork(), and nobody could follow a change of the mapping in the
+ * table, while fork() waits for that to be read.  A bare clone() passes that by; there the fork event of userfaultfd
  * lets us copy what is on a device into the child: its accesses to the holes
  * wait until we close its descriptor.
  */
@@ -146,6 +148,9 @@ static bool next_batch(struct mm_struct *mm, unsigned long *addr, int child_fd,
 		if (batch->n && page->zone_device_data != batch->data)
 			break;
 		*addr = page->vaddr + PAGE_SIZE;
+		/* The child has inherited it. */
+		if (gpusvm_page_is_coherent(page))
+			continue;
 		if (page->migration && page->migration->to_device) {
 			copy_moving_page(mm, page, child_fd);
 			continue;

@@ -73,12 +73,16 @@ int gpusvm_mm_bring_home(struct mm_struct *mm, unsigned long addr,
 	}
 }
 
-bool gpusvm_mm_next_device_page(struct mm_struct *mm, unsigned long *addr)
+bool gpusvm_mm_next_device_page(struct mm_struct *mm, unsigned long *addr,
+				bool coherent)
 {
 	struct page *page;
 
 	pthread_mutex_lock(&mm->pt_lock);
 	page = gpusvm_devpt_next(&mm->pt, *addr, ~0ul);
+	while (page && !coherent && gpusvm_page_is_coherent(page))
+		page = gpusvm_devpt_next(&mm->pt, page->vaddr + PAGE_SIZE,
+					 ~0ul);
 	if (page)
 		*addr = page->vaddr;
 	pthread_mutex_unlock(&mm->pt_lock);
@@ -95,11 +99,12 @@ int gpusvm_mm_bring_all_home(struct mm_struct *mm)
 	do {
 		addr = 0;
 		found = false;
-		for (; gpusvm_mm_next_device_page(mm, &addr);
+		for (; gpusvm_mm_next_device_page(mm, &addr, true);
 		     addr += PAGE_SIZE) {
 			found = true;
 			err = gpusvm_mm_bring_home(
-				mm, addr, GPUSVM_FAULT_NO_TIMESLICE,
+				mm, addr,
+				GPUSVM_FAULT_NO_TIMESLICE | GPUSVM_FAULT_LET_GO,
 				gpusvm_sys_now_ns() + PATIENCE_NS);
 			if (err)
 				last = err;

@@ -6,6 +6,7 @@
 
 #include "alloc.h"
 #include "compiler.h"
+#include "in_place.h"
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
@@ -57,27 +58,9 @@ static bool choose(struct migration *m, struct page *page, unsigned long start,
 /* In ram[] until there is an address, which this is not. */
 #define CHOSEN 1ul
 
-long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
-			       unsigned long end)
+static int prepare_staging(struct migration *m, unsigned long npages, long n)
 {
-	unsigned long i, npages = 0;
-	long n = 0;
-
-	m->to_device = false;
-	m->woken = 0;
-	m->woken_end = 0;
-	pthread_mutex_lock(&m->mm->pt_lock);
-	for (i = 0; i < m->npages; i++) {
-		m->ram[i] = 0;
-		if (!choose(m, m->pages[i], start, end))
-			continue;
-		m->ram[i] = CHOSEN;
-		npages = i + 1;
-		n++;
-	}
-	pthread_mutex_unlock(&m->mm->pt_lock);
-	if (!n)
-		return 0;
+	unsigned long i;
 
 	if (gpusvm_staging_get_filled(m->mm, &m->run, npages)) {
 		for (i = 0; i < npages; i++)
@@ -92,7 +75,33 @@ long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
 	if (m->mm->several_nodes && m->technique == GPUSVM_TECHNIQUE_MOVE &&
 	    n > 1)
 		gpusvm_placement_prepare(m, npages);
-	return n;
+	return 0;
+}
+
+long gpusvm_migrate_home_begin(struct migration *m, unsigned long start,
+			       unsigned long end)
+{
+	bool in_place = gpusvm_migration_in_place(m);
+	unsigned long i, npages = 0;
+	int err = 0;
+	long n = 0;
+
+	m->to_device = false;
+	m->woken = 0;
+	m->woken_end = 0;
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (i = 0; i < m->npages; i++) {
+		m->ram[i] = 0;
+		if (!choose(m, m->pages[i], start, end))
+			continue;
+		m->ram[i] = in_place ? m->pages[i]->vaddr : CHOSEN;
+		npages = i + 1;
+		n++;
+	}
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	if (n && !in_place)
+		err = prepare_staging(m, npages, n);
+	return err ? err : n;
 }
 
 long gpusvm_migrate_home_commit(struct migration *m)
@@ -100,8 +109,12 @@ long gpusvm_migrate_home_commit(struct migration *m)
 	struct gpusvm_stats *stats = &m->mm->stats;
 	long n;
 
-	n = gpusvm_migrate_install(m);
-	gpusvm_staging_put(m->mm, m->run);
+	if (gpusvm_migration_in_place(m)) {
+		n = gpusvm_in_place_home(m);
+	} else {
+		n = gpusvm_migrate_install(m);
+		gpusvm_staging_put(m->mm, m->run);
+	}
 	gpusvm_migrate_end(m);
 	if (n > 0) {
 		gpusvm_mm_count(&stats->migrations_to_ram, 1);

@@ -14,6 +14,7 @@
 #include "change.h"
 #include "compiler.h"
 #include "handler.h"
+#include "in_place.h"
 #include "isolate.h"
 #include "mm.h"
 #include "page.h"
@@ -128,9 +129,12 @@ enum obstacle {
 static int try_to_enter(struct migration *m, enum obstacle *obstacle)
 {
 	struct source *source = m->mm->source;
-	int err;
+	int err = 0;
 
-	err = gpusvm_trap(m->mm, m->start, end_of(m));
+	if (gpusvm_migration_in_place(m))
+		gpusvm_mm_watch(m->mm, m->start, end_of(m));
+	else
+		err = gpusvm_trap(m->mm, m->start, end_of(m));
 	if (err)
 		return err == -ENOMEM ? -ENOMEM : -EBUSY;
 	*obstacle = MIGRATION;
@@ -264,6 +268,26 @@ static int take_by_protect(struct migration *m)
 }
 
 /*
+ * Whatever becomes of the mapping on the way, the pages stay in it: the entries
+ * just follow.
+ */
+static int take_in_place(struct migration *m)
+{
+	int err;
+
+	err = enter(m);
+	if (err)
+		return err;
+	gpusvm_up_read(&m->mm->event_lock);
+	err = gpusvm_in_place_out(m);
+	if (!err && !stayed(m))
+		err = -EBUSY;
+	if (err)
+		clear_entries(m);
+	return err;
+}
+
+/*
  * A page that a fork shares does not move.  Writing to it would end that; this
  * is how to do so without changing it.  Pages that stay busy are pinned.
  */
@@ -305,6 +329,8 @@ static int take(struct migration *m)
 	int err = -EOPNOTSUPP;
 	bool busy;
 
+	if (gpusvm_migration_in_place(m))
+		return take_in_place(m);
 	if (m->mm->technique == GPUSVM_TECHNIQUE_MOVE) {
 		err = take_by_move(m, false, &busy);
 		if (err == -EBUSY) {
@@ -343,7 +369,8 @@ int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
 	m->tid = gpusvm_threads_self();
 	m->to_device = true;
 	m->keep_pages = true;
-	err = is_needed(m) ? -EBUSY : take(m);
+	/* In place it stays within reach. */
+	err = is_needed(m) && !gpusvm_migration_in_place(m) ? -EBUSY : take(m);
 	m->keep_pages = false;
 	if (!err)
 		return 0;
@@ -356,10 +383,12 @@ int gpusvm_migrate_out_commit(struct migration *m)
 {
 	struct gpusvm_stats *stats = &m->mm->stats;
 	bool moved = m->technique == GPUSVM_TECHNIQUE_MOVE;
+	bool in_place = gpusvm_migration_in_place(m);
+	__u64 *how = moved ? &stats->moved : &stats->write_protected;
 	unsigned long i;
 	int err = 0;
 
-	if (!moved && (gpusvm_drop_pages(m) || !stayed(m)))
+	if (!in_place && !moved && (gpusvm_drop_pages(m) || !stayed(m)))
 		err = -EBUSY;
 	if (err)
 		return err;
@@ -370,10 +399,11 @@ int gpusvm_migrate_out_commit(struct migration *m)
 	gpusvm_migrate_end(m);
 	for (i = 0; i < m->npages; i++)
 		m->ram[i] = 0;
-	gpusvm_staging_put(m->mm, m->run);
+	if (!in_place)
+		gpusvm_staging_put(m->mm, m->run);
 	gpusvm_mm_count(&stats->migrations_to_devmem, 1);
 	gpusvm_mm_count(&stats->bytes_to_devmem, m->npages << PAGE_SHIFT);
-	gpusvm_mm_count(moved ? &stats->moved : &stats->write_protected, 1);
+	gpusvm_mm_count(in_place ? &stats->in_place : how, 1);
 	return 0;
 }
 

@@ -11,6 +11,9 @@
  *	   the caller copies pages[] -> ram[]
  *	gpusvm_migrate_home_commit()	they are the CPU's; or _abort()
  *
+ * With coherent device memory there is nothing to copy: the kernel moves the pages
+ * where they are, in _out_begin() and _home_commit() (in_place.h).
+ *
  * A CPU that touches a page in between waits.  Whatever happens to the mapping
  * in between (munmap, mremap, madvise) happens to the pages' entries in the
  * device page table, and commit and abort follow the entries.
@@ -36,9 +39,14 @@ struct page;
  * @npages: Pages of the allocation
  * @pages: Its device pages
  * @ram: For each page, while it moves, the address of its data in system
- *	memory; 0 for a page that has none or does not move
+ *	memory; 0 for a page that has none or does not move.  In place: on the
+ *	way out the node that it was on, on the way home its address
  * @run: Its staging memory
  * @technique: How the pages were taken from the CPU
+ * @nodes: Those of coherent device memory, a bit for each; 0 if it is private.
+ *	Set by the caller with @pages, which have one pagemap
+ * @let_go: On the way home: coherent pages that cannot be moved become the
+ *	program's where they are
  * @to_device: The direction in which it moves
  * @keep_pages: Pages that leave it are not to be put: it may be tried again
  * @hold_removals: Removals by the program are noted in its pages, and made at
@@ -65,6 +73,8 @@ struct migration {
 	unsigned long *ram;
 	struct staging_run *run;
 	enum gpusvm_technique technique;
+	unsigned long nodes;
+	bool let_go;
 	bool to_device;
 	bool keep_pages;
 	bool hold_removals;
@@ -80,6 +90,12 @@ struct migration {
 	unsigned long woken;
 	unsigned long woken_end;
 };
+
+/* Whether the kernel moves the pages where they are: see in_place.h. */
+static inline bool gpusvm_migration_in_place(const struct migration *m)
+{
+	return m->nodes != 0;
+}
 
 /*
  * Both count as an allocation that keeps the address space from closing.

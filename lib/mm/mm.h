@@ -140,19 +140,24 @@ void gpusvm_mm_watch(struct mm_struct *mm, unsigned long start,
 void gpusvm_mm_wake_all(struct mm_struct *mm);
 
 /*
- * Bring the device page at @addr home, waiting for its timeslice unless @flags
- * has GPUSVM_FAULT_NO_TIMESLICE and for whoever migrates it, up to @deadline_ns.
+ * Bring the device page at @addr home, by @flags (GPUSVM_FAULT_*) waiting for its
+ * timeslice or not, and for whoever migrates it, up to @deadline_ns.
  * 0 also if there is none; -EFAULT if it cannot be had; -EBUSY.
  */
 int gpusvm_mm_bring_home(struct mm_struct *mm, unsigned long addr,
 			 unsigned int flags, unsigned long deadline_ns);
 
-/* Go on to the first device page at or after *@addr; false if there is none. */
-bool gpusvm_mm_next_device_page(struct mm_struct *mm, unsigned long *addr);
+/*
+ * Go on to the first private device page at or after *@addr, or with @coherent to
+ * the first of any kind; false if there is none.
+ */
+bool gpusvm_mm_next_device_page(struct mm_struct *mm, unsigned long *addr,
+				bool coherent);
 
 /*
  * Bring everything home, giving up on a page after a second without progress.
- * 0, or the last error.
+ * 0, or the last error.  Coherent pages that cannot move are let go where they
+ * are.
  */
 int gpusvm_mm_bring_all_home(struct mm_struct *mm);
 

@@ -41,8 +41,17 @@ static int read_policy(unsigned long vaddr, struct nodes *nodes)
 	return err ? err : mode & ~MODE_FLAGS;
 }
 
-/* Returns which pages to look at, see gpusvm_nodes_place(); 0 for none. */
-static unsigned long wanted(unsigned long vaddr, struct placement *placement)
+bool gpusvm_placement_is_huge(struct mm_struct *mm, unsigned long addr)
+{
+	unsigned char state;
+
+	return !gpusvm_scan_pages(mm, addr, 1, &state) &&
+	       (state & PAGE_IS_HUGE);
+}
+
+unsigned long gpusvm_placement_of(struct mm_struct *mm, unsigned long vaddr,
+				  unsigned long addr,
+				  struct placement *placement)
 {
 	int here = gpusvm_nodes_local(), mode;
 
@@ -58,7 +67,9 @@ static unsigned long wanted(unsigned long vaddr, struct placement *placement)
 	}
 	if (!gpusvm_nodes_has(&placement->nodes, here))
 		placement->node = gpusvm_nodes_nth(&placement->nodes, 0);
-	placement->spread = mode == MPOL_INTERLEAVE;
+	placement->strict = mode == MPOL_BIND;
+	placement->spread = mode == MPOL_INTERLEAVE &&
+			    !gpusvm_placement_is_huge(mm, addr);
 	return mode == MPOL_PREFERRED ? SAMPLE : 1;
 }
 
@@ -77,15 +88,6 @@ static unsigned long run_length(struct migration *m, unsigned long i,
 	return n;
 }
 
-/* Pages by turns are no huge pages: those are one turn each, wherever. */
-static bool is_huge(struct mm_struct *mm, unsigned long addr)
-{
-	unsigned char state;
-
-	return !gpusvm_scan_pages(mm, addr, 1, &state) &&
-	       (state & PAGE_IS_HUGE);
-}
-
 void gpusvm_placement_prepare(struct migration *m, unsigned long npages)
 {
 	struct placement placement;
@@ -98,11 +100,9 @@ void gpusvm_placement_prepare(struct migration *m, unsigned long npages)
 		if (!n || gpusvm_vma_piece(m->mm, vaddr, &vma))
 			continue;
 		n = min(n, (vma.end - vaddr) >> PAGE_SHIFT);
-		step = wanted(vaddr, &placement);
-		if (!step)
-			continue;
-		if (placement.spread && is_huge(m->mm, m->ram[i]))
-			placement.spread = false;
-		gpusvm_nodes_place(m->ram[i], n, &placement, vaddr, step);
+		step = gpusvm_placement_of(m->mm, vaddr, m->ram[i], &placement);
+		if (step)
+			gpusvm_nodes_place(m->ram[i], n, &placement, vaddr,
+					   step);
 	}
 }

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 
 struct migration;
+struct mm_struct;
+struct placement;
 
 /* Whether there is more than one node. */
 bool gpusvm_placement_needed(void);
@@ -24,5 +26,17 @@ bool gpusvm_placement_needed(void);
  * What cannot be moved stays where it is.
  */
 void gpusvm_placement_prepare(struct migration *m, unsigned long npages);
+
+/*
+ * Where the program wants what it has at @vaddr, data of it being at @addr.
+ * Returns which pages to look at: one in so many, see gpusvm_nodes_place(); 0 if
+ * nobody knows.
+ */
+unsigned long gpusvm_placement_of(struct mm_struct *mm, unsigned long vaddr,
+				  unsigned long addr,
+				  struct placement *placement);
+
+/* Pages by turns are no huge pages: those are one turn each, wherever. */
+bool gpusvm_placement_is_huge(struct mm_struct *mm, unsigned long addr);
 
 #endif /* GPUSVM_MM_PLACEMENT_H */

@@ -66,7 +66,7 @@ int gpusvm_devpt_set(struct devpt *pt, unsigned long addr, struct page *page)
 	leaf->page[leaf_index(addr)] = page;
 	leaf->used++;
 	WRITE_ONCE(pt->npages, pt->npages + 1);
-	page->vaddr = addr;
+	WRITE_ONCE(page->vaddr, addr);
 	return 0;
 }
 
@@ -93,7 +93,7 @@ int gpusvm_devpt_set_run(struct devpt *pt, unsigned long addr,
 		entry = &leaf->page[leaf_index(addr)];
 		for (i = 0; i < count; i++, addr += PAGE_SIZE) {
 			entry[i] = pages[i];
-			pages[i]->vaddr = addr;
+			WRITE_ONCE(pages[i]->vaddr, addr);
 		}
 		leaf->used += count;
 		WRITE_ONCE(pt->npages, pt->npages + count);
@@ -131,7 +131,7 @@ struct page *gpusvm_devpt_clear(struct devpt *pt, unsigned long addr)
 	if (!page)
 		return NULL;
 	leaf->page[leaf_index(addr)] = NULL;
-	page->vaddr = 0;
+	WRITE_ONCE(page->vaddr, 0);
 	leaf_drop(pt, leaf, 1);
 	return page;
 }
@@ -148,7 +148,7 @@ void gpusvm_devpt_clear_run(struct devpt *pt, unsigned long addr,
 		count = in_leaf(addr, n);
 		entry = &leaf->page[leaf_index(addr)];
 		for (i = 0; i < count; i++) {
-			entry[i]->vaddr = 0;
+			WRITE_ONCE(entry[i]->vaddr, 0);
 			entry[i] = NULL;
 		}
 		leaf_drop(pt, leaf, count);

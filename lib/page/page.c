@@ -45,8 +45,16 @@ unsigned long gpusvm_page_to_pfn(const struct page *page)
 	return (page->pgmap->range.start >> PAGE_SHIFT) + page_index(page);
 }
 
+/*
+ * The program's address may change, or cease to be, at any time; there is an
+ * event then.
+ */
 void *gpusvm_page_address(const struct page *page)
 {
+	unsigned long vaddr = READ_ONCE(page->vaddr);
+
+	if (vaddr && gpusvm_page_is_coherent(page))
+		return (void *)vaddr;
 	return (void *)(page->pgmap->range.start +
 			(page_index(page) << PAGE_SHIFT));
 }

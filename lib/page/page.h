@@ -41,8 +41,10 @@ struct page {
 	int refcount;
 };
 
-/* What vm_fault.flags may hold: bring it home though its timeslice runs. */
+/* What vm_fault.flags may hold: bring it home though its timeslice runs; */
 #define GPUSVM_FAULT_NO_TIMESLICE (1u << 0)
+/* a coherent page that cannot be moved home becomes the program's where it is. */
+#define GPUSVM_FAULT_LET_GO (1u << 1)
 
 /* What migrate_to_ram returns. */
 enum vm_fault_result {
@@ -111,6 +113,12 @@ static inline int gpusvm_page_init(struct page *page, void *zone_device_data)
 
 /* gpusvm_page_put() for @n pages of one allocation. */
 void gpusvm_pages_put(struct page **pages, unsigned long n);
+
+/* Whether the CPU accesses it in place. */
+static inline bool gpusvm_page_is_coherent(const struct page *page)
+{
+	return page->pgmap->type == MEMORY_DEVICE_COHERENT;
+}
 
 static inline int gpusvm_page_refs(const struct page *page)
 {

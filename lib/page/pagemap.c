@@ -32,10 +32,15 @@ static int pagemap_check(const struct dev_pagemap *pgmap)
 		log_error("pagemap_add: more than one range");
 		return -EINVAL;
 	}
-	if (pgmap->type != MEMORY_DEVICE_PRIVATE) {
-		log_error("pagemap_add: only MEMORY_DEVICE_PRIVATE is "
-			  "supported");
+	if (pgmap->type != MEMORY_DEVICE_PRIVATE &&
+	    pgmap->type != MEMORY_DEVICE_COHERENT) {
+		log_error("pagemap_add: neither MEMORY_DEVICE_PRIVATE nor "
+			  "MEMORY_DEVICE_COHERENT");
 		return -EOPNOTSUPP;
+	}
+	if (pgmap->type == MEMORY_DEVICE_COHERENT && !pgmap->nodes) {
+		log_error("pagemap_add: coherent memory of no node");
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -197,7 +202,7 @@ int gpusvm_pages_init(struct page **pages, unsigned long n,
 			break;
 		set_refs(page, 1);
 		page->zone_device_data = zone_device_data;
-		page->vaddr = 0;
+		WRITE_ONCE(page->vaddr, 0);
 		page->migration = NULL;
 		page->removed = false;
 	}

@@ -71,6 +71,7 @@ static void scalars(void)
 	VALUE(GPUSVM_DEVMEM_NUMA);
 	VALUE(GPUSVM_DEVMEM_MEMFD);
 	VALUE(GPUSVM_DEVMEM_FILE);
+	VALUE(GPUSVM_DEVMEM_COHERENT);
 	VALUE(GPUSVM_TECHNIQUE_AUTO);
 	VALUE(GPUSVM_TECHNIQUE_MOVE);
 	VALUE(GPUSVM_TECHNIQUE_WRITE_PROTECT);
@@ -151,6 +152,7 @@ static void pagemaps(void)
 	FIELD(struct dev_pagemap, range.end);
 	FIELD(struct dev_pagemap, engine);
 	FIELD(struct dev_pagemap, file);
+	FIELD(struct dev_pagemap, nodes);
 	FIELD(struct dev_pagemap, pages);
 	FIELD(struct dev_pagemap, next);
 	TYPE(struct gpusvm_pagemap_file);
@@ -269,6 +271,7 @@ static void user_space(void)
 	FIELD(struct gpusvm_stats, events);
 	FIELD(struct gpusvm_stats, device_pages);
 	FIELD(struct gpusvm_stats, staging_bytes);
+	FIELD(struct gpusvm_stats, in_place);
 	TYPE(struct gpusvm_dma_ops);
 	FIELD(struct gpusvm_dma_ops, name);
 	FIELD(struct gpusvm_dma_ops, map);

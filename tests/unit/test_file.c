@@ -381,7 +381,7 @@ static void create_passes_errors_of_opening(void **state)
 	opts = opts_of(GPUSVM_DEVMEM_MEMFD);
 	fake_sys_fail(FAKE_SYS_MEMFD_CREATE, -EMFILE, 1);
 	assert_refused(&opts, -EMFILE);
-	opts.type = (enum gpusvm_devmem_type)(GPUSVM_DEVMEM_FILE + 1);
+	opts.type = (enum gpusvm_devmem_type)(GPUSVM_DEVMEM_COHERENT + 1);
 	assert_refused(&opts, -EINVAL);
 }
 

@@ -172,8 +172,23 @@ static void bring_all_brings_all(void **state)
 	(void)state;
 	assert_int_equal(gpusvm_mm_bring_all_home(mm), 0);
 	assert_nothing_on_device();
-	assert_int_equal(flags_seen, GPUSVM_FAULT_NO_TIMESLICE);
+	assert_int_equal(flags_seen,
+			 GPUSVM_FAULT_NO_TIMESLICE | GPUSVM_FAULT_LET_GO);
 	assert_int_equal(gpusvm_mm_bring_all_home(mm), 0);
+}
+
+static void next_private_page_is_none_that_is_coherent(void **state)
+{
+	unsigned long addr = 0;
+
+	(void)state;
+	pgmap->type = MEMORY_DEVICE_COHERENT;
+	assert_false(gpusvm_mm_next_device_page(mm, &addr, false));
+	assert_true(gpusvm_mm_next_device_page(mm, &addr, true));
+	assert_int_equal(addr, fake_addr(fake, FIRST));
+	pgmap->type = MEMORY_DEVICE_PRIVATE;
+	assert_true(gpusvm_mm_next_device_page(mm, &addr, false));
+	assert_int_equal(addr, fake_addr(fake, FIRST));
 }
 
 /* Pages that mremap() moved behind the pass come with the next one. */
@@ -237,6 +252,7 @@ int main(void)
 		home_test(bring_waits_for_timeslice_beyond_the_deadline),
 		home_test(bring_that_cannot_copy_returns_efault),
 		home_test(bring_all_brings_all),
+		home_test(next_private_page_is_none_that_is_coherent),
 		home_test(bring_all_finds_what_moved_behind_it),
 		home_test(bring_all_finds_what_moved_at_the_last_page),
 		home_test(bring_all_goes_on_after_a_bad_page),

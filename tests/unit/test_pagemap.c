@@ -93,10 +93,44 @@ static void add_of_other_type_returns_eopnotsupp(void **state)
 	struct dev_pagemap pgmap = pagemap(0, 4);
 
 	(void)state;
-	pgmap.type = MEMORY_DEVICE_COHERENT;
+	pgmap.type = MEMORY_DEVICE_COHERENT + 1;
 	assert_refused(&pgmap, -EOPNOTSUPP);
 	pgmap.type = 0;
 	assert_refused(&pgmap, -EOPNOTSUPP);
+}
+
+static void add_of_coherent_memory_needs_its_nodes(void **state)
+{
+	struct dev_pagemap pgmap = pagemap(0, 4);
+
+	(void)state;
+	pgmap.type = MEMORY_DEVICE_COHERENT;
+	assert_refused(&pgmap, -EINVAL);
+	pgmap.nodes = 1 << 3;
+	assert_int_equal(gpusvm_pagemap_add(&pgmap), 0);
+	assert_int_equal(gpusvm_pagemap_remove(&pgmap), 0);
+}
+
+/* It is where the program has it, if it has it. */
+static void address_of_a_coherent_page_is_the_programs(void **state)
+{
+	struct dev_pagemap pgmap = pagemap(0, 4);
+	struct page *page;
+
+	(void)state;
+	assert_int_equal(gpusvm_pagemap_add(&pgmap), 0);
+	page = &pgmap.pages[2];
+	page->vaddr = 5 * PAGE_SIZE;
+	assert_int_equal(gpusvm_page_address(page),
+			 pgmap.range.start + 2 * PAGE_SIZE);
+	pgmap.type = MEMORY_DEVICE_COHERENT;
+	assert_int_equal(gpusvm_page_address(page), 5 * PAGE_SIZE);
+	page->vaddr = 0;
+	assert_int_equal(gpusvm_page_address(page),
+			 pgmap.range.start + 2 * PAGE_SIZE);
+	assert_int_equal(gpusvm_page_to_pfn(page),
+			 (pgmap.range.start >> PAGE_SHIFT) + 2);
+	assert_int_equal(gpusvm_pagemap_remove(&pgmap), 0);
 }
 
 static void add_without_memory_returns_enomem(void **state)
@@ -237,6 +271,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(add_of_bad_description_returns_einval),
 		cmocka_unit_test(add_of_other_type_returns_eopnotsupp),
+		cmocka_unit_test(add_of_coherent_memory_needs_its_nodes),
+		cmocka_unit_test(address_of_a_coherent_page_is_the_programs),
 		cmocka_unit_test(add_without_memory_returns_enomem),
 		cmocka_unit_test(add_of_overlap_returns_eexist),
 		cmocka_unit_test(add_twice_leaves_the_pages),
