@@ -58,6 +58,8 @@ static int copy_one(struct fake_driver *d, struct drm_gpusvm_range *range,
 			range->dpagemap, struct fake_driver, dpagemap);
 		size_t offset = entry->addr - FAKE_DEVICE_BASE + within;
 
+		if (of->pagemap.type == MEMORY_DEVICE_COHERENT)
+			return careful_copy((void *)offset, buf, len, write);
 		if (offset + len > of->devmem_bytes)
 			return -EFAULT;
 		mem = of->devmem + offset;

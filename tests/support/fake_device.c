@@ -7,6 +7,7 @@
 #include "fake_internal.h"
 
 #include <gpusvm/copy.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -85,7 +86,11 @@ device_map(struct drm_pagemap *dpagemap, struct device *dev, struct page *page,
 		return drm_pagemap_device_addr_encode(
 			(dma_addr_t)~0ull,
 			(enum drm_interconnect_protocol)FAKE_PROTO, order, dir);
-	map.addr = FAKE_DEVICE_BASE + pfn * PS - (unsigned long)d->devmem;
+	map.addr = FAKE_DEVICE_BASE;
+	if (d->pagemap.type == MEMORY_DEVICE_COHERENT)
+		map.addr += (unsigned long)gpusvm_page_address(page);
+	else
+		map.addr += pfn * PS - (unsigned long)d->devmem;
 	fake_count(&d->device_maps);
 	fake_record_map(d, &map);
 	return drm_pagemap_device_addr_encode(
@@ -221,13 +226,14 @@ void fake_alloc_drop(struct fake_alloc *alloc)
 
 unsigned char *fake_alloc_page(struct fake_alloc *alloc, unsigned long i)
 {
-	return alloc->driver->devmem + page_index(alloc, i) * PS;
+	return gpusvm_page_address(fake_alloc_struct_page(alloc, i));
 }
 
 struct page *fake_alloc_struct_page(struct fake_alloc *alloc, unsigned long i)
 {
-	return gpusvm_pfn_to_page((unsigned long)fake_alloc_page(alloc, i) /
-				  PS);
+	unsigned long first = (unsigned long)alloc->driver->devmem / PS;
+
+	return gpusvm_pfn_to_page(first + page_index(alloc, i));
 }
 
 unsigned int fake_alloc_homecomings(struct fake_alloc *alloc, unsigned long i)
@@ -461,6 +467,7 @@ static void create_devmem(struct fake_driver *d,
 {
 	size_t bytes = config->devmem_bytes ? config->devmem_bytes
 					    : DEVMEM_BYTES;
+	const char *nodes = getenv("GPUSVM_TEST_COHERENT");
 	unsigned long start;
 	char *map;
 
@@ -487,7 +494,11 @@ static void create_devmem(struct fake_driver *d,
 	assert_non_null(d->devmem_homecomings);
 	assert_non_null(d->allocs);
 
-	d->pagemap.type = MEMORY_DEVICE_PRIVATE;
+	d->pagemap.nodes = config->coherent_nodes;
+	if (!d->pagemap.nodes && nodes)
+		d->pagemap.nodes = strtoul(nodes, NULL, 0);
+	d->pagemap.type = d->pagemap.nodes ? MEMORY_DEVICE_COHERENT
+					   : MEMORY_DEVICE_PRIVATE;
 	d->pagemap.ops = drm_gpusvm_pagemap_ops_get();
 	d->pagemap.owner = config->pagemap_owner ? config->pagemap_owner
 			   : config->owner	 ? config->owner

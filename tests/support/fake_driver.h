@@ -5,7 +5,8 @@
  *
  * A struct fake_driver is a GPU SVM with chunks {2M, 64K, page}, notifiers of
  * 512 MiB and ops that record into fixed arrays; its device has 8 MiB of
- * memory of its own.  Everything that callbacks touch comes from
+ * memory of its own, or may use that much of the memory of nodes, in place
+ * (coherent_nodes).  Everything that callbacks touch comes from
  * gpusvm_alloc(), the device memory is an excluded mapping.
  *
  * Locking: functions here take the driver lock themselves (it is recursive),
@@ -176,6 +177,8 @@ struct fake_driver_config {
 	bool no_device;
 	/* The pagemap has no device_unmap */
 	bool no_device_unmap;
+	/* Its memory is coherent: that of these nodes, a bit for each */
+	unsigned long coherent_nodes;
 };
 
 struct fake_driver {

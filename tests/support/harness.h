@@ -27,7 +27,8 @@
  * Environment: GPUSVM_TEST_SEED repeats a run, GPUSVM_TEST_TECHNIQUE=move or
  * wp picks how pages are taken from the CPU, GPUSVM_TEST_SOURCE=user, mprotect,
  * manual, sigbus or rwp what tells of faults, GPUSVM_TEST_ENGINE=stream, threads or uring
- * what the fake driver copies with, GPUSVM_TEST_SLOW=n multiplies all time
+ * what the fake driver copies with, GPUSVM_TEST_COHERENT=mask has its memory be
+ * that of these nodes, in place, GPUSVM_TEST_SLOW=n multiplies all time
  * limits, GPUSVM_TEST_VERBOSE=1 shows every log line.  The first argument is a
  * pattern that selects tests.
  */
