@@ -212,11 +212,13 @@ static void keep_log(enum gpusvm_log_level level, const char *message,
 		snprintf(last_log, sizeof(last_log), "%s", message);
 }
 
-static int create_pool(struct gpusvm_devmem_pool **pool, size_t bytes, int node,
+static int create_pool(struct gpusvm_devmem_pool **pool,
+		       enum gpusvm_devmem_type type, size_t bytes, int node,
 		       unsigned long several, void *owner)
 {
 	const struct gpusvm_devmem_pool_opts opts = {
 		.size = sizeof(opts),
+		.type = type,
 		.bytes = bytes,
 		.node = node,
 		.nodes = several,
@@ -240,8 +242,9 @@ static void destroy_device(void *arg)
 	gpusvm_free(device);
 }
 
-struct numa_device *numa_device_create(size_t bytes, int node,
-				       unsigned long several)
+static struct numa_device *create_device(enum gpusvm_devmem_type type,
+					 size_t bytes, int node,
+					 unsigned long several)
 {
 	static unsigned long chunks[3];
 	struct numa_device *device = gpusvm_alloc(sizeof(*device));
@@ -250,12 +253,26 @@ struct numa_device *numa_device_create(size_t bytes, int node,
 	chunks[1] = SZ_64K;
 	chunks[2] = PS;
 	assert_non_null(device);
-	assert_ret(create_pool(&device->pool, bytes, node, several, device), 0);
+	assert_ret(create_pool(&device->pool, type, bytes, node, several,
+			       device),
+		   0);
 	assert_ret(drm_gpusvm_init(&device->svm, "numa", NULL, test_mm, device,
 				   0, 1ul << 47, SZ_512M, &svm_ops, chunks, 3),
 		   0);
 	test_cleanup(destroy_device, device);
 	return device;
+}
+
+struct numa_device *numa_device_create(size_t bytes, int node,
+				       unsigned long several)
+{
+	return create_device(GPUSVM_DEVMEM_NUMA, bytes, node, several);
+}
+
+struct numa_device *numa_coherent_create(size_t bytes, int node,
+					 unsigned long several)
+{
+	return create_device(GPUSVM_DEVMEM_COHERENT, bytes, node, several);
 }
 
 struct gpusvm_devmem_pool *numa_device_pool(struct numa_device *device)
@@ -317,13 +334,24 @@ int numa_evict(struct numa_alloc *alloc)
 	return drm_gpusvm_evict_to_ram(&alloc->devmem);
 }
 
-int try_pool(size_t bytes, int node, unsigned long several)
+static int try_create(enum gpusvm_devmem_type type, size_t bytes, int node,
+		      unsigned long several)
 {
 	static char owner;
 	struct gpusvm_devmem_pool *pool;
-	int err = create_pool(&pool, bytes, node, several, &owner);
+	int err = create_pool(&pool, type, bytes, node, several, &owner);
 
 	if (!err)
 		assert_ret(gpusvm_devmem_pool_destroy(pool), 0);
 	return err;
+}
+
+int try_pool(size_t bytes, int node, unsigned long several)
+{
+	return try_create(GPUSVM_DEVMEM_NUMA, bytes, node, several);
+}
+
+int try_coherent_pool(size_t bytes, int node, unsigned long several)
+{
+	return try_create(GPUSVM_DEVMEM_COHERENT, bytes, node, several);
 }

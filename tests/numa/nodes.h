@@ -41,6 +41,9 @@ struct numa_alloc;
 /* Goes away with the test. */
 struct numa_device *numa_device_create(size_t bytes, int node,
 				       unsigned long several);
+/* The same whose memory is coherent. */
+struct numa_device *numa_coherent_create(size_t bytes, int node,
+					 unsigned long several);
 struct gpusvm_devmem_pool *numa_device_pool(struct numa_device *device);
 /* Send memory, one range, to the device; 0 or -errno, and what it became. */
 int numa_take(struct numa_device *device, void *addr, size_t size,
@@ -51,6 +54,7 @@ int numa_evict(struct numa_alloc *alloc);
 
 /* A pool that cannot be had: the error, and the last log line. */
 int try_pool(size_t bytes, int node, unsigned long several);
+int try_coherent_pool(size_t bytes, int node, unsigned long several);
 extern char last_log[512];
 
 #endif /* TESTS_NUMA_NODES_H */

@@ -106,6 +106,9 @@ static void numa_missing_node_returns_enodev(void **state)
 	assert_non_null(strstr(last_log, "no NUMA node"));
 	assert_ret(try_pool(POOL, 0, 1ul << nodes[0] | 1ul << 63), -ENODEV);
 	assert_non_null(strstr(last_log, "node 63"));
+	assert_ret(try_coherent_pool(POOL, nodes[num_nodes - 1] + 1, 0),
+		   -ENODEV);
+	assert_non_null(strstr(last_log, "no NUMA node"));
 }
 
 /* ---- Full ---- */
@@ -121,6 +124,9 @@ static void numa_full_node_returns_enomem(void **state)
 	assert_ret(try_pool(2 * node_free(node) + SZ_512M, node, 0), -ENOMEM);
 	assert_non_null(strstr(last_log, "free"));
 	assert_ret(try_pool(POOL, node, 0), 0);
+	assert_ret(try_coherent_pool(2 * node_free(node) + SZ_512M, node, 0),
+		   -ENOMEM);
+	assert_ret(try_coherent_pool(POOL, node, 0), 0);
 }
 
 /* The kernel needs some of it, so not all can be had; nobody is killed. */
@@ -220,6 +226,10 @@ static int confined(int forbidden)
 		err = 2;
 	if (!err && try_pool(POOL, nodes[0], 0))
 		err = 3;
+	if (!err && try_coherent_pool(POOL, forbidden, 0) != -EPERM)
+		err = 4;
+	if (!err && try_coherent_pool(POOL, nodes[0], 0))
+		err = 5;
 	/* Back, for the group to go. */
 	snprintf(path, sizeof(path), "%s/cgroup.procs", folder);
 	write_file(path, text);
