@@ -358,8 +358,10 @@ static void stress_pairs(void **state)
 		for (b = a + 1; b < ACTIONS; b++)
 			play(p, &actions[a], &actions[b], ms);
 	assert_int_equal(p->wrong, 0);
-	assert_true(p->d->copies_to_devmem > 0);
-	assert_true(p->d->copies_to_ram > 0);
+	assert_true(p->d->releases > 0);
+	/* In place nothing is copied. */
+	assert_true(p->d->copies_to_devmem > 0 || p->d->pagemap.nodes);
+	assert_true(p->d->copies_to_ram > 0 || p->d->pagemap.nodes);
 	fake_driver_destroy(p->d);
 }
 
