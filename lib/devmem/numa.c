@@ -189,7 +189,7 @@ static int try_each_node(struct numa_memory *memory)
 		gpusvm_nodes_add(&memory->nodes, node);
 		memory->node = node;
 		err = set_policy(memory, MPOL_PREFERRED);
-		if (!err && memory->coherent)
+		if (!err && memory->coherent && !memory->emulated)
 			err = try_move(memory);
 	}
 	memory->nodes = all;

@@ -5,6 +5,8 @@
  */
 #include "unit_nodes.h"
 
+#include <sys/mman.h>
+
 #include "alloc.h"
 #include "numa.h"
 
@@ -327,6 +329,56 @@ static void lack_of_memory_returns_enomem(void **state)
 
 /* ---- Where it is ---- */
 
+static int take_coherent(int node, struct numa_memory *memory)
+{
+	memset(memory, 0, sizeof(*memory));
+	memory->coherent = true;
+	return gpusvm_numa_take(memory, SIZE, node, 0);
+}
+
+/* Addresses only, after one page was moved to see that it can be. */
+static void coherent_memory_is_not_populated(void **state)
+{
+	struct numa_memory memory;
+	unsigned char present[SIZE / 4096];
+	size_t i;
+
+	(void)state;
+	several_nodes("0-3\n", "0\n", "10 20 30 40\n");
+	found_node = 2;
+	assert_int_equal(take_coherent(2, &memory), 0);
+	assert_int_equal(memory.node, 2);
+	assert_true(fake_sys_calls(FAKE_SYS_MOVE_PAGES));
+	assert_non_null(strstr(log_line, "coherent"));
+	assert_int_equal(mincore((void *)memory.addr, SIZE, present), 0);
+	for (i = 0; i < SIZE / PAGE_SIZE; i++)
+		assert_false(present[i] & 1);
+	gpusvm_numa_give_back(&memory);
+	/* Nothing is moved where there is one node. */
+	one_node();
+	assert_int_equal(take_coherent(-1, &memory), 0);
+	assert_true(memory.emulated);
+	assert_int_equal(fake_sys_calls(FAKE_SYS_MOVE_PAGES), 0);
+	gpusvm_numa_give_back(&memory);
+}
+
+static void coherent_memory_that_no_page_moves_to_is_refused(void **state)
+{
+	struct numa_memory memory;
+
+	(void)state;
+	several_nodes("0-3\n", "0\n", "10 20 30 40\n");
+	found_node = 1;
+	assert_int_equal(take_coherent(2, &memory), -ENOMEM);
+	assert_non_null(strstr(log_line, "cannot be moved"));
+	fake_sys_fail(FAKE_SYS_MOVE_PAGES, -EPERM, 1);
+	assert_int_equal(take_coherent(2, &memory), -EPERM);
+	fake_sys_fail(FAKE_SYS_MBIND, -EINVAL, 1);
+	assert_int_equal(take_coherent(2, &memory), -EPERM);
+	assert_int_equal(take_coherent(4, &memory), -ENODEV);
+	assert_int_equal(taken, 0);
+}
+
 static void node_not_allowed_returns_eperm(void **state)
 {
 	(void)state;
@@ -511,6 +563,8 @@ int main(void)
 		numa_test(more_than_is_free_returns_enomem),
 		numa_test(cached_files_count_as_free),
 		numa_test(lack_of_memory_returns_enomem),
+		numa_test(coherent_memory_is_not_populated),
+		numa_test(coherent_memory_that_no_page_moves_to_is_refused),
 		numa_test(node_not_allowed_returns_eperm),
 		numa_test(kernel_without_numa_is_fine),
 		numa_test(pages_elsewhere_return_enomem),
