@@ -52,8 +52,7 @@ static int bring_coherent_home(const struct fault_in *fault)
 	unsigned long addr = fault->start;
 	int err = 0;
 
-	for (; !err && gpusvm_mm_next_device_page(fault->mm, &addr, true) &&
-	       addr < end;
+	for (; !err && gpusvm_mm_next_device_page(fault->mm, &addr, end, true);
 	     addr += PAGE_SIZE)
 		err = gpusvm_mm_bring_home(fault->mm, addr, 0,
 					   fault->deadline_ns);

@@ -74,15 +74,14 @@ int gpusvm_mm_bring_home(struct mm_struct *mm, unsigned long addr,
 }
 
 bool gpusvm_mm_next_device_page(struct mm_struct *mm, unsigned long *addr,
-				bool coherent)
+				unsigned long end, bool coherent)
 {
 	struct page *page;
 
 	pthread_mutex_lock(&mm->pt_lock);
-	page = gpusvm_devpt_next(&mm->pt, *addr, ~0ul);
+	page = gpusvm_devpt_next(&mm->pt, *addr, end);
 	while (page && !coherent && gpusvm_page_is_coherent(page))
-		page = gpusvm_devpt_next(&mm->pt, page->vaddr + PAGE_SIZE,
-					 ~0ul);
+		page = gpusvm_devpt_next(&mm->pt, page->vaddr + PAGE_SIZE, end);
 	if (page)
 		*addr = page->vaddr;
 	pthread_mutex_unlock(&mm->pt_lock);
@@ -99,7 +98,7 @@ int gpusvm_mm_bring_all_home(struct mm_struct *mm)
 	do {
 		addr = 0;
 		found = false;
-		for (; gpusvm_mm_next_device_page(mm, &addr, true);
+		for (; gpusvm_mm_next_device_page(mm, &addr, ~0ul, true);
 		     addr += PAGE_SIZE) {
 			found = true;
 			err = gpusvm_mm_bring_home(

@@ -295,7 +295,7 @@ static int bring_home(struct mm_struct *mm, unsigned long start,
 {
 	int err, last = 0;
 
-	for (; gpusvm_mm_next_device_page(mm, &start, false) && start < end;
+	for (; gpusvm_mm_next_device_page(mm, &start, end, false);
 	     start += PAGE_SIZE) {
 		err = gpusvm_mm_bring_home(mm, start, 0,
 					   gpusvm_sys_now_ns() + PATIENCE_NS);

@@ -148,11 +148,11 @@ int gpusvm_mm_bring_home(struct mm_struct *mm, unsigned long addr,
 			 unsigned int flags, unsigned long deadline_ns);
 
 /*
- * Go on to the first private device page at or after *@addr, or with @coherent to
- * the first of any kind; false if there is none.
+ * Go on to the first private device page in [*addr, end), or with @coherent to the
+ * first of any kind; false if there is none.
  */
 bool gpusvm_mm_next_device_page(struct mm_struct *mm, unsigned long *addr,
-				bool coherent);
+				unsigned long end, bool coherent);
 
 /*
  * Bring everything home, giving up on a page after a second without progress.

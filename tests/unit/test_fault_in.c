@@ -403,6 +403,21 @@ static void fault_in_without_owner_brings_all_home(void **state)
 	assert_nothing_on_device();
 }
 
+/* Whoever has them: the CPU does not fault on them either. */
+static void fault_in_takes_coherent_pages_as_they_are(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	pgmap->type = MEMORY_DEVICE_COHERENT;
+	assert_int_equal(fault_in_by(NULL, FIRST, N, true), 0);
+	assert_int_equal(fault_in_by(&owner, FIRST, N, true), 0);
+	for (i = 0; i < N; i++)
+		assert_ptr_equal(pfn_device_page(pfns[i]), device_page(i));
+	assert_int_equal(owner.faults, 0);
+	pgmap->type = MEMORY_DEVICE_PRIVATE;
+}
+
 static void fault_in_of_page_that_cannot_come_returns_efault(void **state)
 {
 	(void)state;
@@ -542,6 +557,7 @@ int main(void)
 		fault_test(fault_in_takes_pages_of_the_owner),
 		fault_test(fault_in_brings_pages_of_others_home),
 		fault_test(fault_in_without_owner_brings_all_home),
+		fault_test(fault_in_takes_coherent_pages_as_they_are),
 		fault_test(fault_in_of_page_that_cannot_come_returns_efault),
 		fault_test(fault_in_of_moving_page_waits_to_the_deadline),
 		fault_test(fault_in_of_moving_page_waits_for_its_end),

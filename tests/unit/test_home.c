@@ -183,11 +183,12 @@ static void next_private_page_is_none_that_is_coherent(void **state)
 
 	(void)state;
 	pgmap->type = MEMORY_DEVICE_COHERENT;
-	assert_false(gpusvm_mm_next_device_page(mm, &addr, false));
-	assert_true(gpusvm_mm_next_device_page(mm, &addr, true));
+	assert_false(gpusvm_mm_next_device_page(mm, &addr, ~0ul, false));
+	assert_true(gpusvm_mm_next_device_page(mm, &addr, ~0ul, true));
 	assert_int_equal(addr, fake_addr(fake, FIRST));
+	assert_false(gpusvm_mm_next_device_page(mm, &addr, addr, true));
 	pgmap->type = MEMORY_DEVICE_PRIVATE;
-	assert_true(gpusvm_mm_next_device_page(mm, &addr, false));
+	assert_true(gpusvm_mm_next_device_page(mm, &addr, ~0ul, false));
 	assert_int_equal(addr, fake_addr(fake, FIRST));
 }
 
