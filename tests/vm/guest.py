@@ -209,17 +209,20 @@ class Guest:
                                         stderr=subprocess.STDOUT,
                                         text=True, errors='replace')
 
-    def lines(self, seconds):
-        """What it says until it ends or has been silent for @seconds."""
+    def lines(self, seconds, start):
+        """What it says until it ends or has been silent for @seconds, or for
+        @start seconds until the first line."""
         timer = None
+        limit = start
         try:
             while True:
-                timer = threading.Timer(seconds, self.process.kill)
+                timer = threading.Timer(limit, self.process.kill)
                 timer.start()
                 line = self.process.stdout.readline()
                 timer.cancel()
                 if not line:
                     return
+                limit = seconds
                 yield line.rstrip('\r\n')
         finally:
             if timer:
@@ -232,8 +235,8 @@ class Guest:
         self.process.stdout.close()
 
     def last_words(self):
-        """What the console says of how it died."""
+        """What the console says of how it died; not empty."""
         text = ''
         if self.console.exists():
             text = self.console.read_text(errors='replace')
-        return text.strip().splitlines()[-30:]
+        return text.strip().splitlines()[-30:] or ['its console is empty']

@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -37,9 +38,12 @@ SKIPPED = 77
 SLOW = 10
 # A guest that dies in the middle of a test is started again for the others.
 BOOTS = 5
+# Time for it to start, on a machine that has more to do.
+START = 300
 
 SCRIPT = '''
 cd /tmp
+echo @start
 export GPUSVM_TEST_SLOW={slow} GPUSVM_STRESS_SECONDS={stress}
 export LD_LIBRARY_PATH={libraries}
 t() {{
@@ -208,18 +212,24 @@ def reason(output, status):
 
 
 class Result:
-    def __init__(self, test, status, output):
+    def __init__(self, test, status, output, seconds=0.0):
         self.test = test
         self.output = output
+        self.seconds = seconds
         self.state = {0: 'passed', SKIPPED: 'skipped'}.get(status, 'failed')
         self.reason = '' if status == 0 else reason(output, status)
 
     def show(self, verbose):
         note = f': {self.reason}' if self.reason else ''
-        print(f'{self.state}: {self.test.name}{note}', flush=True)
+        print(f'{self.state}: {self.test.name} ({self.seconds:.1f} s){note}',
+              flush=True)
         if verbose or self.state == 'failed':
             for line in self.output:
                 print(f'    {line}')
+
+
+class NoStart(Exception):
+    """The guest died before the first test; the text is its last words."""
 
 
 def boot(options, kernel, tree, tests):
@@ -228,31 +238,47 @@ def boot(options, kernel, tree, tests):
                           options.megabytes, more=options.append)
     waiting = list(tests)
     output = None
+    started = False
+    said = []
+    began = time.monotonic()
     longest = max(test.seconds for test in tests) + 60
-    for line in machine.lines(longest):
-        if line.startswith('@begin '):
+    for line in machine.lines(longest, START):
+        if line == '@start':
+            started = True
+        elif not started:
+            said.append(line)
+        elif line.startswith('@begin '):
             output = []
+            began = time.monotonic()
         elif line.startswith('@end ') and output is not None:
-            yield Result(waiting.pop(0), int(line.split()[1]), output)
+            yield Result(waiting.pop(0), int(line.split()[1]), output,
+                         time.monotonic() - began)
             output = None
         elif output is not None:
             output.append(line)
     if waiting and output is not None:
-        lines = output + ['the guest died', *machine.last_words()]
-        yield Result(waiting[0], -1, lines)
+        lines = output + [*machine.last_words(), 'the guest died']
+        yield Result(waiting[0], -1, lines, time.monotonic() - began)
+    if not started:
+        raise NoStart('\n'.join(said + machine.last_words()))
 
 
 def run_in_guests(options, kernel, tree, tests):
     """All results of one share of the tests."""
     results = []
+    why = 'the guest did not come so far'
     for _ in range(BOOTS):
-        for result in boot(options, kernel, tree, tests[len(results):]):
-            result.show(options.verbose)
-            results.append(result)
+        try:
+            for result in boot(options, kernel, tree, tests[len(results):]):
+                result.show(options.verbose)
+                results.append(result)
+        except NoStart as error:
+            print(f'the guest did not start:\n{error}', flush=True)
+            why = f'no start: {str(error).splitlines()[-1]}'
         if len(results) == len(tests):
             break
     for test in tests[len(results):]:
-        result = Result(test, -1, ['the guest did not come so far'])
+        result = Result(test, -1, [why])
         result.show(options.verbose)
         results.append(result)
     return results
@@ -284,8 +310,8 @@ def run_suite(options):
             'kernel': kernel.name.removeprefix('vmlinuz-'),
             'topology': options.topology,
             'user': options.user,
-            'results': [[result.test.name, result.state, result.reason]
-                        for result in results],
+            'results': [[result.test.name, result.state, result.reason,
+                         round(result.seconds, 1)] for result in results],
         }), encoding='utf-8')
     return summary(results)
 
@@ -312,7 +338,7 @@ def run_wrapped(options):
     archive.text('script', f'cd /tmp\n{command}\necho "@end $?"\n')
     machine = guest.Guest(kernel, archive, options.topology,
                           options.megabytes, more=options.append)
-    for line in machine.lines(3600):
+    for line in machine.lines(3600, START):
         if line.startswith('@end '):
             return int(line.split()[1])
         print(line)
