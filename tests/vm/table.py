@@ -1,15 +1,13 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Print results that run.py wrote as JSON, as tables in Markdown.
-
-usage: table.py FILE...
-"""
+"""Results of run.py, cell by cell, as tables in Markdown."""
 
 import collections
-import json
-import pathlib
 import re
-import sys
+
+HEAD = '''| kernel | topology | user | suites | passed | failed | skipped |
+| --- | --- | --- | --- | --- | --- | --- |'''
+REASONS = '''| | why | tests | where |
+| --- | --- | --- | --- |'''
 
 
 def short(reason):
@@ -18,39 +16,51 @@ def short(reason):
     return reason.replace('|', '/')[:110]
 
 
-def version(run):
-    return [int(n) for n in re.findall(r'\d+', run['kernel'])]
+def release(kernel):
+    """Without what is the distribution's, also a third number that is its."""
+    found = re.match(r'[\d.]+\d', kernel)
+    return found.group().removesuffix('.0') if found else kernel
 
 
-def main():
-    runs = [json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
-            for path in sys.argv[1:]]
-    runs.sort(key=lambda run: (version(run), run['user'] != 'root',
-                               run['topology']))
-    print('| kernel | topology | user | passed | failed | skipped |')
-    print('| --- | --- | --- | --- | --- | --- |')
+def row(cell):
+    """Of the first table."""
+    words = [release(cell['kernel']), cell['topology'], cell['user'],
+             cell['suites']]
+    if 'results' in cell:
+        count = collections.Counter(result[1] for result in cell['results'])
+        words += [str(count[state])
+                  for state in ('passed', 'failed', 'skipped')]
+    elif cell['state'] == 'failed':
+        words += ['', f"all: {short(cell['reason'])}", '']
+    else:
+        words += ['', '', f"all: {short(cell['reason'])}"]
+    return '| ' + ' | '.join(words) + ' |'
+
+
+def reasons(cells):
+    """Rows of the second table: why a test failed or was skipped."""
     others = collections.defaultdict(lambda: collections.defaultdict(set))
-    for run in runs:
-        count = collections.Counter(state for _, state, _ in run['results'])
-        kernel = re.match(r'[\d.]+', run['kernel']).group()
-        print(f"| {kernel} | {run['topology']} | {run['user']} | "
-              f"{count['passed']} | {count['failed']} | {count['skipped']} |")
-        for name, state, why in run['results']:
+    for cell in cells:
+        for name, state, why, _ in cell.get('results', ()):
             if state != 'passed':
-                where = f"{kernel} {run['topology']} {run['user']}"
-                others[state, short(why)][name].add(where)
-    print()
-    print('| | why | tests | where |')
-    print('| --- | --- | --- | --- |')
+                where = (release(cell['kernel']), cell['topology'],
+                         cell['user'])
+                others[state, short(why)][name].add(' '.join(where))
     for (state, why), tests in sorted(others.items()):
         where = set().union(*tests.values())
-        places = f'{len(where)} of {len(runs)}' \
+        places = f'{len(where)} of {len(cells)}' \
             if len(where) > 4 else ', '.join(sorted(where))
         names = sorted(tests)
         text = ', '.join(f'`{name}`' for name in names[:3])
         if len(names) > 3:
             text += f' and {len(names) - 3} more'
-        print(f'| {state} | {why} | {text} | {places} |')
+        yield f'| {state} | {why} | {text} | {places} |'
 
 
-main()
+def text(cells):
+    """Both tables."""
+    lines = [HEAD, *map(row, cells)]
+    others = list(reasons(cells))
+    if others:
+        lines += ['', REASONS, *others]
+    return '\n'.join(lines) + '\n'
