@@ -18,6 +18,9 @@ import threading
 from kernels import Unavailable, run
 
 QEMU = 'qemu-system-x86_64'
+# Without "fast" instructions for strings, which QEMU does byte by byte: pages
+# are cleared and copied in half the time.
+CPU = 'max,-erms'
 
 INIT = '''#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -194,7 +197,7 @@ class Guest:
                        f'memory-backend-ram,id=m{node},size={megabytes}M']
         machine = 'pc,hmat=on' if topology == 'hmat' else 'pc'
         command = [
-            QEMU, '-accel', f'tcg,thread={threads}', '-cpu', 'max',
+            QEMU, '-accel', f'tcg,thread={threads}', '-cpu', CPU,
             '-machine', machine, '-smp', str(count),
             '-m', f'{nodes * megabytes}M', *memory, *numa,
             '-nodefaults', '-no-user-config', '-display', 'none',
