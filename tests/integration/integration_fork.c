@@ -17,7 +17,7 @@ enum {
 };
 
 /* A child that waits for ever is ended by a signal. */
-#define CHILD_SECONDS 20
+#define CHILD_MS 20000
 
 static int wait_for(pid_t pid)
 {
@@ -76,7 +76,7 @@ static void child_has_blocks_where_a_pool_was(void **state)
 /* The address space and what a driver has of it, in a child. */
 static int end_in_child(struct fake_driver *d, const unsigned char *mem)
 {
-	alarm(CHILD_SECONDS);
+	alarm((unsigned int)test_scaled_ms(CHILD_MS) / 1000);
 	if (gpusvm_mm_close(test_mm) != -EINVAL)
 		return CHILD_MAY_CLOSE;
 	fake_driver_fini(d);

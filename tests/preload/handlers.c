@@ -367,7 +367,7 @@ static void set_up(void)
 {
 	stack_t alternate = { .ss_size = SIZE };
 
-	alarm(SECONDS);
+	alarm(device_seconds(SECONDS));
 	mem = device_map(SIZE, PROT_READ | PROT_WRITE);
 	none = device_map(SIZE, PROT_NONE);
 	if (fault_signal == SIGBUS)

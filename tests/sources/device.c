@@ -225,11 +225,19 @@ unsigned long device_pages(void)
 	return stats.device_pages;
 }
 
+unsigned int device_seconds(unsigned int seconds)
+{
+	const char *given = getenv("GPUSVM_TEST_SLOW");
+	unsigned int slow = given ? (unsigned int)atoi(given) : 1;
+
+	return slow ? seconds * slow : seconds;
+}
+
 #define PATIENCE_S 30
 
 void device_check_empty(void)
 {
-	time_t end = time(NULL) + PATIENCE_S;
+	time_t end = time(NULL) + device_seconds(PATIENCE_S);
 
 	while (device_pages()) {
 		check(time(NULL) < end);

@@ -40,6 +40,9 @@ unsigned long device_pages(void);
  */
 void device_check_empty(void);
 
+/* So many, or more on machines that were said to be slow. */
+unsigned int device_seconds(unsigned int seconds);
+
 /* Print and exit; for processes that are one test. */
 #define check(condition)                                             \
 	do {                                                         \

@@ -844,7 +844,7 @@ static int run(const struct test *test)
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
-		alarm(SECONDS);
+		alarm(device_seconds(SECONDS));
 		test->fn();
 		fflush(stdout);
 		_exit(0);

@@ -798,7 +798,7 @@ static bool run(const struct test *test)
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
-		alarm(LIMIT);
+		alarm(device_seconds(LIMIT));
 		test->run();
 		fflush(stdout);
 		_exit(0);

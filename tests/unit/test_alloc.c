@@ -617,7 +617,7 @@ static int use_in_child(void)
 	unsigned int i;
 
 	/* A lock left behind would hang the child. */
-	alarm(20);
+	alarm(unit_seconds(20));
 	for (i = 0; i < 2 * ARRAY_SIZE(blocks); i++) {
 		if (!toggle(&blocks[i % ARRAY_SIZE(blocks)], &random))
 			return 1;

@@ -66,7 +66,7 @@ static void wait_for_others(void)
 	struct timespec until;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 20;
+	until.tv_sec += unit_seconds(20);
 	pthread_mutex_lock(&lock);
 	inside++;
 	met |= inside >= meet;

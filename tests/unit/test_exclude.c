@@ -266,7 +266,7 @@ static void *exclude_and_include(void *arg)
 static int use_in_child(void)
 {
 	/* A lock left behind would hang the child. */
-	alarm(20);
+	alarm(unit_seconds(20));
 	return exclude(PAGE(50), PAGE(51)) || !is_excluded(PAGE(50)) ||
 	       include(PAGE(50), PAGE(51));
 }

@@ -158,7 +158,7 @@ static void switch_callbacks(unsigned long times)
 /* A lock left behind would hang the child. */
 static int log_in_child(void)
 {
-	alarm(20);
+	alarm(unit_seconds(20));
 	gpusvm_set_log(remember, &last, GPUSVM_LOG_DEBUG);
 	log_error("from the child");
 	return last.count != 1;

@@ -193,7 +193,7 @@ static void hold_notifier_lock(void *arg)
 static int fini_in_child(void)
 {
 	/* Waiting for a thread that is not here would be for ever. */
-	alarm(20);
+	alarm(unit_seconds(20));
 	mm->pid = 0; /* the parent had another */
 	drm_gpusvm_fini(svm);
 	if (maps == 0 || maps != unmaps)

@@ -34,6 +34,15 @@ static inline uint64_t unit_seed(void)
 	return seed;
 }
 
+/* So many, or more on machines that were said to be slow. */
+static inline unsigned int unit_seconds(unsigned int seconds)
+{
+	const char *given = getenv("GPUSVM_TEST_SLOW");
+	unsigned int slow = given ? (unsigned int)atoi(given) : 1;
+
+	return slow ? seconds * slow : seconds;
+}
+
 /* splitmix64: any state is a good one; one state per thread. */
 static inline uint64_t unit_random(uint64_t *state)
 {

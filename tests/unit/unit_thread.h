@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define UNIT_WAIT_S 30
+#define UNIT_WAIT_S unit_seconds(30)
 
 struct unit_thread {
 	pthread_t thread;
