@@ -176,6 +176,13 @@ def libraries(program, also=()):
     return re.findall(r'^\s*(?:\S+ => )?(/\S+) \(', output, re.MULTILINE)
 
 
+def mortal():
+    """What to put in front of a command that is to end with its parent, also
+    if that is killed."""
+    setpriv = shutil.which('setpriv')
+    return [setpriv, '--pdeathsig', 'KILL'] if setpriv else []
+
+
 class Guest:
     """One boot.  Iterate over it for the lines that its script says."""
 
@@ -197,7 +204,7 @@ class Guest:
                        f'memory-backend-ram,id=m{node},size={megabytes}M']
         machine = 'pc,hmat=on' if topology == 'hmat' else 'pc'
         command = [
-            QEMU, '-accel', f'tcg,thread={threads}', '-cpu', CPU,
+            *mortal(), QEMU, '-accel', f'tcg,thread={threads}', '-cpu', CPU,
             '-machine', machine, '-smp', str(count),
             '-m', f'{nodes * megabytes}M', *memory, *numa,
             '-nodefaults', '-no-user-config', '-display', 'none',

@@ -20,6 +20,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
+import guest
 import table
 
 SKIPPED = 77
@@ -104,7 +105,8 @@ class Cell:
         self.path.unlink(missing_ok=True)
         with open(self.log, 'w', encoding='utf-8') as log:
             status = subprocess.run(
-                [sys.executable, '-B', ROOT / 'tests/vm/run.py',
+                [*guest.mortal(), sys.executable, '-B',
+                 ROOT / 'tests/vm/run.py',
                  '--build', build, '--kernel', self.kernel,
                  '--topology', self.topology, '--user', self.user,
                  '--jobs', '1', '--stress', '2', '--json', self.path, *chosen],
