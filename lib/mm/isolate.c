@@ -9,6 +9,7 @@
 
 #include "compiler.h"
 #include "handler.h"
+#include "huge_zero.h"
 #include "migration.h"
 #include "mm.h"
 #include "page.h"
@@ -153,16 +154,17 @@ static bool passes(long err, unsigned long until_ns, unsigned int attempt)
 int gpusvm_isolate_move(struct migration *m, unsigned long until_ns)
 {
 	unsigned long total = m->npages << PAGE_SHIFT;
-	unsigned long offset = 0, len = total;
+	unsigned long offset = 0, len = total, call;
 	unsigned int attempt = 0;
 	long done;
 	int err;
 
 	make_room_for_huge_pages(m);
 	while (offset < total) {
-		done = take_piece(m, offset, len);
+		call = gpusvm_huge_zero_clip(m->mm, m->start + offset, len);
+		done = take_piece(m, offset, call);
 		if (done == -EINVAL) {
-			done = piece_length(m->mm, m->start + offset, len);
+			done = piece_length(m->mm, m->start + offset, call);
 			if (done < 0)
 				return (int)done;
 			len = (unsigned long)done;

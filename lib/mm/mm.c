@@ -11,6 +11,7 @@
 #include "compiler.h"
 #include "exclude.h"
 #include "handler.h"
+#include "huge_zero.h"
 #include "lockdep.h"
 #include "log.h"
 #include "page_size.h"
@@ -131,7 +132,9 @@ static int choose_technique(struct mm_struct *mm)
 	if (mm->technique == GPUSVM_TECHNIQUE_AUTO)
 		mm->technique = can_move ? GPUSVM_TECHNIQUE_MOVE
 					 : GPUSVM_TECHNIQUE_WRITE_PROTECT;
-	if (mm->technique != GPUSVM_TECHNIQUE_MOVE)
+	if (mm->technique == GPUSVM_TECHNIQUE_MOVE)
+		gpusvm_huge_zero_open(mm);
+	else
 		mm->features &= ~GPUSVM_FEATURE_MOVE;
 	log_info("address space opened: %s, %s", mm->source->ops->name,
 		 mm->technique == GPUSVM_TECHNIQUE_MOVE ? "move"

@@ -60,6 +60,7 @@ struct source;
  * @source: Where faults and events come from
  * @features: GPUSVM_FEATURE_*
  * @several_nodes: The machine has several NUMA nodes with memory
+ * @splits_huge_zero: Huge zero pages are moved in pieces (huge_zero.h)
  * @technique: The technique to start with
  * @maps_fd: /proc/self/maps
  * @pagemap_fd: /proc/self/pagemap
@@ -94,6 +95,7 @@ struct mm_struct {
 	struct source *source;
 	unsigned long features;
 	bool several_nodes;
+	bool splits_huge_zero;
 	enum gpusvm_technique technique;
 	int maps_fd;
 	int pagemap_fd;
