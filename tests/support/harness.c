@@ -412,6 +412,11 @@ unsigned long test_stress_ms(unsigned int seconds)
 	return (value ? strtoul(value, NULL, 0) : seconds) * 1000;
 }
 
+unsigned int test_scaled_rounds(unsigned int rounds)
+{
+	return slow >= 10 && rounds > 20 ? 20 : rounds;
+}
+
 void test_relax(void)
 {
 	struct timespec moment = { 0, 50000 };

@@ -185,6 +185,12 @@ bool test_announces(void);
 unsigned long test_now_ms(void);
 /* @ms, longer on machines that were said to be slow. */
 unsigned long test_scaled_ms(unsigned long ms);
+/*
+ * How often to do what is a race: @rounds, or no more than 20 times on machines
+ * that were said to be ten times as slow.  Where processors take turns, in QEMU, threads that
+ * never sleep keep the others from a round for a tick, or for many.
+ */
+unsigned int test_scaled_rounds(unsigned int rounds);
 /* How long a stress test runs: GPUSVM_STRESS_SECONDS, or @seconds. */
 unsigned long test_stress_ms(unsigned int seconds);
 /* Let others run; between two looks at a condition. */

@@ -126,11 +126,11 @@ static void trap_02_faults_overtake_events(void **state)
 	unsigned char *mem = test_map(SZ_64K, SZ_64K);
 	struct drm_gpusvm_range *range = fake_range_at(d, mem, SZ_64K);
 	struct readers r = { .mem = mem, .size = SZ_64K, .tag = 7 };
-	unsigned int i, migrated = 0;
+	unsigned int i, migrated = 0, n = test_scaled_rounds(50);
 
 	(void)state;
 	readers_start(&r);
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < n; i++) {
 		size_t at;
 
 		for (at = 0; at < SZ_64K; at += PS)
@@ -173,13 +173,13 @@ static void trap_04_events_all_the_time(void **state)
 	unsigned char *mem = test_map(SZ_64K, SZ_64K);
 	struct drm_gpusvm_range *range = fake_range_at(d, mem, SZ_64K);
 	struct changer c = { .mem = test_map(SZ_64K, SZ_64K) };
-	unsigned int i, before, migrated = 0;
+	unsigned int i, before, migrated = 0, n = test_scaled_rounds(100);
 
 	(void)state;
 	/* Somebody is interested in what changes. */
 	assert_ret(fake_get_pages(d, fake_range_at(d, c.mem, SZ_64K)), 0);
 	test_thread_start(&c.thread, drop_all_the_time, &c);
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < n; i++) {
 		test_fill(mem, SZ_64K, i);
 		migrated += !fake_migrate(d, range, NULL);
 		assert_filled(mem, SZ_64K, i);
@@ -206,7 +206,7 @@ static void trap_05_many_threads_and_signals_at_one_page(void **state)
 	unsigned char *mem = test_map(SZ_64K, SZ_64K);
 	struct drm_gpusvm_range *range = fake_range_at(d, mem, SZ_64K);
 	struct readers r = { .mem = mem, .size = SZ_64K, .tag = 9 };
-	unsigned int i, j, migrated = 0;
+	unsigned int i, j, migrated = 0, n = test_scaled_rounds(200);
 	size_t at;
 
 	(void)state;
@@ -214,7 +214,7 @@ static void trap_05_many_threads_and_signals_at_one_page(void **state)
 		mem[at] = 9;
 	assert_int_equal(sigaction(SIGUSR1, &action, &old), 0);
 	readers_start(&r);
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < n; i++) {
 		unsigned long rounds =
 			__atomic_load_n(&r.rounds, __ATOMIC_ACQUIRE);
 
