@@ -244,9 +244,18 @@ class Guest:
         self.process.wait()
         self.process.stdout.close()
 
+    def said(self):
+        """The lines of the console."""
+        if not self.console.exists():
+            return []
+        return self.console.read_text(errors='replace').strip().splitlines()
+
     def last_words(self):
         """What the console says of how it died; not empty."""
-        text = ''
-        if self.console.exists():
-            text = self.console.read_text(errors='replace')
-        return text.strip().splitlines()[-30:] or ['its console is empty']
+        return self.said()[-30:] or ['its console is empty']
+
+    def complaints(self):
+        """What the kernel did not like.  Of a machine that has too much else
+        to do, these are soft lockups: nothing gets on but its clock."""
+        return [line for line in self.said()
+                if re.search(r'BUG:|WARNING:|Oops|stall', line)]

@@ -259,6 +259,8 @@ def boot(options, kernel, tree, tests):
     if waiting and output is not None:
         lines = output + [*machine.last_words(), 'the guest died']
         yield Result(waiting[0], -1, lines, time.monotonic() - began)
+    for line in machine.complaints()[:20]:
+        print(f'kernel: {line}', flush=True)
     if not started:
         raise NoStart('\n'.join(said + machine.last_words()))
 
