@@ -3,10 +3,12 @@
 #
 # Install what is missing to build (Debian 12); with the argument "test" also
 # the programs that are run under the preload library, and with "ci" what the
-# slower checks of .ci/run use besides, or with "vm" what guests with several
-# memory nodes need (tests/vm).  Says and does nothing if everything is there.
+# slower checks of .ci/run use besides, with "vm" what guests with several memory
+# nodes need (tests/vm), with "arm64" what a build for that architecture and its
+# guests need, or with "musl" what a build for that libc needs.  Says and does
+# nothing if everything is there.
 #
-# usage: scripts/deps.sh [test|ci|vm]
+# usage: scripts/deps.sh [test|ci|vm|arm64|musl]
 set -eu
 
 packages='meson ninja-build gcc g++ pkg-config libc6-dev
@@ -17,14 +19,19 @@ test_packages='git redis-tools sqlite3'
 ci_packages='clang libclang-rt-14-dev clang-format linux-kbuild-6.1 codespell
     abigail-tools shellcheck valgrind gnuplot-nox'
 vm_packages='qemu-system-x86 busybox-static'
+# Libraries come by tests/vm/sysroot.py.
+arm64_packages='gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-system-arm'
+musl_packages='musl-tools cmake dpkg-dev make'
 
 case "${1-}" in
 '') ;;
 test) packages="$packages $test_packages" ;;
 vm) packages="$packages $vm_packages" ;;
+arm64) packages="$packages $arm64_packages" ;;
+musl) packages="$packages $musl_packages" ;;
 ci) packages="$packages $test_packages $ci_packages" ;;
 *)
-    echo "usage: $0 [test|ci|vm]" >&2
+    echo "usage: $0 [test|ci|vm|arm64|musl]" >&2
     exit 2
     ;;
 esac

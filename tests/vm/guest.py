@@ -2,10 +2,11 @@
 """A guest under QEMU: its memory nodes, what is in it, and what it says.
 
 The initramfs has busybox, the programs and the shared libraries that they need.
-Its init runs a script and writes what that says to the second serial port, line
-by line; the first is the kernel's console.
+Its init runs a script and writes what that says to a terminal of its own, line
+by line; another one is the kernel's console.
 """
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -17,10 +18,39 @@ import threading
 
 from kernels import Unavailable, run
 
-QEMU = 'qemu-system-x86_64'
-# Without "fast" instructions for strings, which QEMU does byte by byte: pages
-# are cleared and copied in half the time.
-CPU = 'max,-erms'
+@dataclasses.dataclass
+class Machine:
+    """What QEMU runs for an architecture.
+
+    @board: a plain one
+    @hmat: the board that tells how fast nodes are; None if there is none
+    @terminals: arguments for a terminal that is QEMU's output
+    @output: that terminal in the guest
+    """
+    qemu: str
+    board: str
+    hmat: str
+    cpu: str
+    terminals: list
+    output: str
+    append: str
+
+
+# On arm64 without firmware, which would make one node of all; its machine has
+# one serial port.
+MACHINES = {
+    'amd64': Machine(
+        # Without "fast" instructions for strings, which QEMU does byte by byte:
+        # pages are cleared and copied in half the time.
+        'qemu-system-x86_64', 'pc', 'pc,hmat=on', 'max,-erms',
+        ['-serial', 'stdio'], 'ttyS1', 'console=ttyS0 tsc=reliable no_timer_check'),
+    'arm64': Machine(
+        'qemu-system-aarch64', 'virt', None, 'max,pauth-impdef=on',
+        ['-device', 'virtio-serial-pci',
+         '-chardev', 'stdio,id=output,signal=off',
+         '-device', 'virtconsole,chardev=output'],
+        'hvc0', 'console=ttyAMA0'),
+}
 
 INIT = '''#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -36,8 +66,8 @@ ip link set lo up
 # What differs from kernel to kernel otherwise.
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 echo 0 >/proc/sys/kernel/numa_balancing
-stty -F /dev/ttyS1 raw -echo
-sh /script </dev/null >/dev/ttyS1 2>&1
+stty -F /dev/OUTPUT raw -echo
+sh /script </dev/null >/dev/OUTPUT 2>&1
 sync
 poweroff -f
 '''
@@ -106,25 +136,38 @@ TOPOLOGIES = {
 
 
 class Initramfs:
-    """An archive of files (cpio, "newc") that grows in memory."""
+    """An archive of files (cpio, "newc") that grows in memory.
 
-    def __init__(self):
+    @machine: an entry of MACHINES
+    @sysroot: where the libraries are; None for those of this machine
+    """
+
+    def __init__(self, machine, sysroot=None):
         self.data = bytearray()
         self.paths = set()
-        busybox = shutil.which('busybox')
-        if not busybox:
-            raise Unavailable('busybox is missing')
+        self.sysroot = sysroot
+        busybox = self.program_named('busybox')
         # It must run alone: the libraries of a script come later.
-        if libraries(busybox):
+        if libraries(busybox, (), sysroot):
             raise Unavailable('busybox is not static (package '
                               'busybox-static)')
         for folder in ('dev', 'proc', 'sys', 'tmp'):
             self.folder(folder)
         self.file('bin/busybox', busybox)
-        self.text('init', INIT)
+        self.text('init', INIT.replace('OUTPUT', machine.output))
         self.text('etc/passwd', 'root:x:0:0::/tmp:/bin/sh\n'
                                 'nobody:x:65534:65534::/tmp:/bin/sh\n')
         self.text('etc/group', 'root:x:0:\nnogroup:x:65534:\n')
+
+    def program_named(self, name):
+        """The file of a program, as a shell finds it."""
+        found = shutil.which(name) if not self.sysroot else \
+            next(filter(os.path.isfile, (f'{self.sysroot}/{folder}/{name}'
+                                         for folder in ('bin', 'usr/bin'))),
+                 None)
+        if not found:
+            raise Unavailable(f'{name} is missing')
+        return found
 
     def entry(self, path, mode, content):
         name = path.encode() + b'\0'
@@ -159,21 +202,50 @@ class Initramfs:
         """A file and the libraries that it needs; folders in which to look
         for them first are in @also."""
         self.file(path, source)
-        for library in libraries(source, also):
-            self.file(library, library)
+        for place, library in libraries(source, also, self.sysroot):
+            self.file(place, library)
 
     def write(self, path):
         self.entry('TRAILER!!!', 0, b'')
         pathlib.Path(path).write_bytes(self.data)
 
 
-def libraries(program, also=()):
-    """The shared libraries of a program, as the loader finds them here."""
+def needed(program):
+    """What an ELF file says that it needs: names of libraries, and the path
+    of the loader."""
+    output = subprocess.run(['readelf', '-ld', str(program)], check=False,
+                            text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL).stdout
+    return re.findall(r'\(NEEDED\).*\[(.*)\]|interpreter: (.*)\]', output)
+
+
+def libraries_below(sysroot, program, also, found):
+    """Adds to @found what a program needs, and what that needs."""
+    folders = [*also, *(pathlib.Path(sysroot, folder) for folder in (
+        'lib/aarch64-linux-gnu', 'usr/lib/aarch64-linux-gnu', 'lib'))]
+    for name, loader in needed(program):
+        path = next(filter(os.path.isfile, (
+            os.path.join(folder, os.path.basename(name or loader))
+            for folder in folders)), None)
+        place = loader or f'/lib/{name}'
+        if path and place not in found:
+            found[place] = path
+            libraries_below(sysroot, path, also, found)
+
+
+def libraries(program, also=(), sysroot=None):
+    """The shared libraries of a program: where the loader is to find them, and
+    where they are here."""
+    if sysroot:
+        found = {}
+        libraries_below(sysroot, program, also, found)
+        return list(found.items())
     environment = dict(os.environ, LD_LIBRARY_PATH=':'.join(map(str, also)))
     output = subprocess.run(['ldd', str(program)], check=False, text=True,
                             env=environment, stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL).stdout
-    return re.findall(r'^\s*(?:\S+ => )?(/\S+) \(', output, re.MULTILINE)
+    return [(path, path) for path in re.findall(
+        r'^\s*(?:\S+ => )?(/\S+) \(', output, re.MULTILINE)]
 
 
 def mortal():
@@ -186,12 +258,14 @@ def mortal():
 class Guest:
     """One boot.  Iterate over it for the lines that its script says."""
 
-    def __init__(self, kernel, initramfs, topology, megabytes=384,
+    def __init__(self, machine, kernel, initramfs, topology, megabytes=384,
                  threads='single', more=''):
         """@threads: 'multi' lets CPUs run at once, but some kernels die of
         it while they boot: QEMU runs instructions that they are patching."""
-        if not shutil.which(QEMU):
-            raise Unavailable(f'{QEMU} is missing')
+        if not shutil.which(machine.qemu):
+            raise Unavailable(f'{machine.qemu} is missing')
+        if topology == 'hmat' and not machine.hmat:
+            raise Unavailable(f'{machine.qemu} has no HMAT')
         self.work = tempfile.TemporaryDirectory()
         self.console = pathlib.Path(self.work.name, 'console')
         initrd = pathlib.Path(self.work.name, 'initrd')
@@ -202,18 +276,17 @@ class Guest:
         for node in range(nodes):
             memory += ['-object',
                        f'memory-backend-ram,id=m{node},size={megabytes}M']
-        machine = 'pc,hmat=on' if topology == 'hmat' else 'pc'
+        board = machine.hmat if topology == 'hmat' else machine.board
         command = [
-            *mortal(), QEMU, '-accel', f'tcg,thread={threads}', '-cpu', CPU,
-            '-machine', machine, '-smp', str(count),
+            *mortal(), machine.qemu, '-accel', f'tcg,thread={threads}',
+            '-cpu', machine.cpu, '-machine', board, '-smp', str(count),
             '-m', f'{nodes * megabytes}M', *memory, *numa,
             '-nodefaults', '-no-user-config', '-display', 'none',
             '-no-reboot', '-kernel', str(kernel), '-initrd', str(initrd),
-            '-serial', f'file:{self.console}', '-serial', 'stdio',
-            '-append', 'console=ttyS0 quiet panic=-1 nokaslr mitigations=off '
-                       'tsc=reliable no_timer_check random.trust_cpu=on '
-                       'proc_mem.force_override=always '
-                       f'{more}']
+            '-serial', f'file:{self.console}', *machine.terminals,
+            '-append', f'{machine.append} quiet panic=-1 nokaslr '
+                       'mitigations=off random.trust_cpu=on '
+                       f'proc_mem.force_override=always {more}']
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT,

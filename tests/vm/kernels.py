@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Kernels to boot: Debian's packages, taken by apt from the archive that this
-machine uses, unpacked into a cache and never installed."""
+"""Kernels to boot, and what to build with for another architecture: Debian's
+packages, taken by apt from the archive that this machine uses, unpacked into a
+cache and never installed."""
 
 import contextlib
 import fcntl
@@ -10,7 +11,8 @@ import shutil
 import subprocess
 import tempfile
 
-FLAVOUR = 'cloud-amd64'
+# The flavour of each architecture that boots fastest.
+FLAVOURS = {'amd64': 'cloud-amd64', 'arm64': 'cloud-arm64'}
 KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 NEWEST = 'newest'
 
@@ -59,17 +61,22 @@ def archives():
 
 
 class Apt:
-    """apt with a state of its own, for one suite."""
+    """apt with a state of its own, for one suite and architecture; @sources:
+    for sources, too."""
 
-    def __init__(self, suite, folder):
-        self.folder = folder / suite
+    def __init__(self, suite, folder, arch, sources=False):
+        name = suite + f'-{arch}' * (arch != 'amd64') + '-src' * sources
+        self.folder = folder / name
         for part in ('lists/partial', 'cache/archives/partial', 'parts'):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         main, security = archives()
-        lines = [f'deb [arch=amd64 signed-by={KEYRING}] {main} {suite} main']
+        lines = [f'deb [arch={arch} signed-by={KEYRING}] {main} {suite} main']
         if '-' not in suite and suite != 'sid':
-            lines += [f'deb [arch=amd64 signed-by={KEYRING}] {uri} '
+            lines += [f'deb [arch={arch} signed-by={KEYRING}] {uri} '
                       f'{suite}-security main' for uri in security]
+        # Without a name of architecture: sources have none.
+        lines += [f'deb-src [signed-by={KEYRING}] {main} {suite} main'] \
+            if sources else []
         (self.folder / 'sources.list').write_text('\n'.join(lines) + '\n')
         settings = {
             'Dir::State::lists': self.folder / 'lists',
@@ -79,8 +86,8 @@ class Apt:
             'Dir::Etc::sourceparts': self.folder / 'parts',
             'Dir::Etc::preferencesparts': self.folder / 'parts',
             'APT::Sandbox::User': 'root',
-            'APT::Architecture': 'amd64',
-            'APT::Architectures': 'amd64',
+            'APT::Architecture': arch,
+            'APT::Architectures': arch,
         }
         self.options = ['-qq']
         for name, value in settings.items():
@@ -94,10 +101,10 @@ class Apt:
     def call(self, program, *arguments, **options):
         return run([program, *self.options, *arguments], **options)
 
-    def images(self, release):
+    def images(self, release, flavour):
         """Names of the packages with a kernel of that release, in order."""
         prefix = '[0-9]' if release == NEWEST else re.escape(release) + '[^0-9]'
-        pattern = f'^linux-image-{prefix}.*[0-9]-{FLAVOUR}$'
+        pattern = f'^linux-image-{prefix}.*[0-9]-{flavour}$'
         lines = self.call('apt-cache', 'search', '--names-only', pattern)
         return sorted((line.split()[0] for line in lines.splitlines()),
                       key=numbers)
@@ -128,11 +135,11 @@ def unpack(apt, image, folder):
         shutil.move(images[0], folder / f'vmlinuz-{version}')
 
 
-def cached(release, folder):
+def cached(release, flavour, folder):
     """The newest kernel of that release in the cache, or None."""
     prefix = r'\d' if release == NEWEST else re.escape(release) + r'(?!\d)'
-    found = [path for path in folder.glob(f'vmlinuz-*-{FLAVOUR}')
-             if re.match(f'vmlinuz-{prefix}', path.name)]
+    found = [path for path in folder.glob('vmlinuz-*')
+             if re.fullmatch(fr'vmlinuz-(?={prefix}).*\d-{flavour}', path.name)]
     return max(found, key=lambda path: numbers(path.name), default=None)
 
 
@@ -145,16 +152,17 @@ def locked(folder):
         yield
 
 
-def fetch(release, folder):
+def fetch(release, flavour, folder):
     reason = Unavailable(f'no kernel {release} in '
                          f'{", ".join(suites(release))}')
     for suite in suites(release):
-        apt = Apt(suite, folder / 'apt')
+        apt = Apt(suite, folder / 'apt',
+                  'arm64' if 'arm64' in flavour else 'amd64')
         for attempt in ('lists as they are', 'new lists'):
             if attempt == 'new lists':
                 apt.update()
             # A package may be there in name only, or not any more.
-            for image in reversed(apt.images(release)[-3:]):
+            for image in reversed(apt.images(release, flavour)[-3:]):
                 try:
                     unpack(apt, image, folder)
                     return
@@ -163,7 +171,7 @@ def fetch(release, folder):
     raise reason
 
 
-def find(release, folder):
+def find(release, flavour, folder):
     """The file of a kernel: a path as given, or a release such as 6.12.
 
     NEWEST is the newest in the cache as soon as something has put it there, so
@@ -176,13 +184,14 @@ def find(release, folder):
         return path
     folder = pathlib.Path(folder).resolve()
     with locked(folder):
-        marker = folder / 'newest'
+        marker = folder / ('newest' if flavour == FLAVOURS['amd64'] else
+                           f'newest-{flavour}')
         if release == NEWEST and marker.exists():
             return folder / marker.read_text(encoding='ascii')
-        path = None if release == NEWEST else cached(release, folder)
+        path = None if release == NEWEST else cached(release, flavour, folder)
         if not path:
-            fetch(release, folder)
-            path = cached(release, folder)
+            fetch(release, flavour, folder)
+            path = cached(release, flavour, folder)
         if release == NEWEST:
             marker.write_text(path.name, encoding='ascii')
         return path

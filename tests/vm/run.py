@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Run the installed tests in a guest with a kernel and memory nodes of choice.
 
-    run.py --build BUILD [--kernel 6.12] [--topology 2c2m] [--user root]
+    run.py --build BUILD [--arch amd64] [--kernel 6.12] [--flavour NAME]
+           [--topology 2c2m] [--user root]
            [--suite NAME]... [--test PATTERN]... [--jobs N] [--json FILE]
     run.py [--kernel ...] --wrap PROGRAM [ARGUMENT...]
 
@@ -11,7 +12,8 @@ with -Dinstall_tests=true), prints the result of each, and the sum in the last
 line.  The second runs one program from where it is, and is for Meson's
 exe_wrapper.  Both exit with 77 if there is no guest to be had here.
 
-Kernels are kept in $GPUSVM_VM_CACHE, or in vm-kernels in the build folder.
+Kernels are kept in $GPUSVM_VM_CACHE, or in vm-kernels in the build folder; so
+are the libraries for another architecture, where scripts/cross.sh puts them.
 """
 
 import argparse
@@ -21,7 +23,6 @@ import json
 import os
 import pathlib
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import guest
 import kernels
+import sysroot
 
 SKIPPED = 77
 # How much slower a guest is, without hardware's help; for limits of time.
@@ -65,6 +67,10 @@ def arguments():
     parser.add_argument('--build', help='a build with -Dinstall_tests=true')
     parser.add_argument('--kernel', default='6.12',
                         help='release prefix, "newest", or a file')
+    parser.add_argument('--arch', default='amd64',
+                        choices=sorted(guest.MACHINES))
+    parser.add_argument('--flavour', help='of the kernel, as arm64-16k '
+                        '(default: cloud-amd64 or cloud-arm64)')
     parser.add_argument('--topology', default='2c2m',
                         choices=sorted(guest.TOPOLOGIES))
     parser.add_argument('--user', default='root', choices=['root', 'nobody'])
@@ -88,17 +94,30 @@ def arguments():
     options = parser.parse_args()
     if not options.build and not options.wrap:
         parser.error('--build or --wrap is needed')
+    options.cache = os.environ.get('GPUSVM_VM_CACHE') or \
+        os.path.join(options.build or '', 'vm-kernels')
     return options
 
 
-def as_user(user):
+def prepare(options):
+    """The kernel to boot; completes the options."""
+    options.machine = guest.MACHINES[options.arch]
+    options.sysroot = None
+    if options.arch != 'amd64':
+        options.sysroot = sysroot.make(options.arch, options.cache)
+    return kernels.find(options.kernel,
+                        options.flavour or kernels.FLAVOURS[options.arch],
+                        options.cache)
+
+
+def become(user, archive):
+    """Put what is needed to run a program as @user into the archive, and
+    return the words to put in front of the program's."""
     if user == 'root':
-        return [], []
-    setpriv = shutil.which('setpriv')
-    if not setpriv:
-        raise kernels.Unavailable('setpriv is missing')
-    return [setpriv], [setpriv, '--reuid=65534', '--regid=65534',
-                       '--clear-groups', '--inh-caps=-all', '--no-new-privs']
+        return []
+    archive.program('bin/setpriv', archive.program_named('setpriv'))
+    return ['/bin/setpriv', '--reuid=65534', '--regid=65534',
+            '--clear-groups', '--inh-caps=-all', '--no-new-privs']
 
 
 # ---- What to run ----
@@ -163,7 +182,6 @@ class Tree:
 
     def __init__(self, options, installed):
         self.options = options
-        self.programs, self.prefix = as_user(options.user)
         self.work = tempfile.TemporaryDirectory()
         root = pathlib.Path(self.work.name)
         subprocess.run(['meson', 'install', '-C', options.build, '--no-rebuild',
@@ -177,15 +195,14 @@ class Tree:
         assert installed
 
     def initramfs(self, tests):
-        archive = guest.Initramfs()
+        archive = guest.Initramfs(self.options.machine, self.options.sysroot)
         for path in self.files:
             archive.program(path.relative_to(self.root), path, self.libraries)
-        for path in self.programs:
-            archive.program(path, path)
+        prefix = become(self.options.user, archive)
         inside = ':'.join('/' + str(pathlib.Path(path).relative_to(self.root))
                           for path in self.libraries)
         script = SCRIPT.format(slow=SLOW, stress=self.options.stress,
-                               libraries=inside, user=shlex.join(self.prefix))
+                               libraries=inside, user=shlex.join(prefix))
         archive.text('script', script + '\n'.join(
             test.line() for test in tests) + '\n')
         return archive
@@ -234,8 +251,9 @@ class NoStart(Exception):
 
 def boot(options, kernel, tree, tests):
     """Run the tests in a guest; yields a result each until it dies."""
-    machine = guest.Guest(kernel, tree.initramfs(tests), options.topology,
-                          options.megabytes, more=options.append)
+    machine = guest.Guest(options.machine, kernel, tree.initramfs(tests),
+                          options.topology, options.megabytes,
+                          more=options.append)
     waiting = list(tests)
     output = None
     started = False
@@ -296,9 +314,7 @@ def summary(results):
 def run_suite(options):
     installed = introspect(options.build, 'installed')
     tests = choose(options, installed)
-    cache = os.environ.get('GPUSVM_VM_CACHE') or \
-        pathlib.Path(options.build, 'vm-kernels')
-    kernel = kernels.find(options.kernel, cache)
+    kernel = prepare(options)
     tree = Tree(options, installed)
     print(f'{kernel.name}, {options.topology}, {options.user}', flush=True)
     shares = [tests[i::options.jobs] for i in range(options.jobs)]
@@ -325,20 +341,17 @@ def run_wrapped(options):
     if pathlib.Path(program).read_bytes()[:4] != b'\x7fELF' or \
             'python' in os.path.basename(program):
         raise kernels.Unavailable(f'{program} cannot run in a guest')
-    cache = os.environ.get('GPUSVM_VM_CACHE') or \
-        'vm-kernels'
-    kernel = kernels.find(options.kernel, cache)
-    programs, prefix = as_user(options.user)
-    archive = guest.Initramfs()
-    for path in [*programs, program, *filter(os.path.isfile,
-                                             options.wrap[1:])]:
+    kernel = prepare(options)
+    archive = guest.Initramfs(options.machine, options.sysroot)
+    prefix = become(options.user, archive)
+    for path in [program, *filter(os.path.isfile, options.wrap[1:])]:
         archive.program(path, path)
     environment = [f'{key}={value}' for key, value in os.environ.items()
                    if key.startswith('GPUSVM_')]
     command = shlex.join([*prefix, 'env', f'GPUSVM_TEST_SLOW={SLOW}',
                           *environment, program, *options.wrap[1:]])
     archive.text('script', f'cd /tmp\n{command}\necho "@end $?"\n')
-    machine = guest.Guest(kernel, archive, options.topology,
+    machine = guest.Guest(options.machine, kernel, archive, options.topology,
                           options.megabytes, more=options.append)
     for line in machine.lines(3600, START):
         if line.startswith('@end '):
