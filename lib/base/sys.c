@@ -480,12 +480,13 @@ int gpusvm_sys_send_sigbus(pid_t tid, unsigned long addr)
 }
 
 /*
- * The return from a handler is a system call, which the kernel of this
- * architecture leaves to the program.  Debuggers know it by these very
- * instructions, and look at the byte before.
+ * The return from a handler is a system call, which the kernel leaves to the
+ * program: on x86-64 always, on arm64 if it likes.  Debuggers know it by these
+ * very instructions, and look at the byte before.  The flag is SA_RESTORER, which some
+ * libc define and others hide.
  */
 #if defined(__x86_64__) && defined(__LP64__)
-#define SA_RESTORER 0x04000000ul
+#define WITH_RESTORER 0x04000000ul
 void gpusvm_sys_restorer(void);
 __asm__(".text\n"
 	"	nop\n"
@@ -497,8 +498,21 @@ __asm__(".text\n"
 	"	syscall\n"
 	".size gpusvm_sys_restorer, . - gpusvm_sys_restorer\n");
 #define RESTORER ((void *)gpusvm_sys_restorer)
+#elif defined(__aarch64__)
+#define WITH_RESTORER 0x04000000ul
+void gpusvm_sys_restorer(void);
+__asm__(".text\n"
+	"	nop\n"
+	".hidden gpusvm_sys_restorer\n"
+	".globl gpusvm_sys_restorer\n"
+	".type gpusvm_sys_restorer, %function\n"
+	"gpusvm_sys_restorer:\n"
+	"	mov x8, #139\n"
+	"	svc #0\n"
+	".size gpusvm_sys_restorer, . - gpusvm_sys_restorer\n");
+#define RESTORER ((void *)gpusvm_sys_restorer)
 #else
-#define SA_RESTORER 0ul
+#define WITH_RESTORER 0ul
 #define RESTORER NULL
 #endif
 
@@ -511,7 +525,7 @@ int gpusvm_sys_sigaction(int sig, const struct sys_action *action,
 	if (action) {
 		full = *action;
 		if (!full.restorer) {
-			full.flags |= SA_RESTORER;
+			full.flags |= WITH_RESTORER;
 			full.restorer = RESTORER;
 		}
 	}
@@ -535,7 +549,7 @@ void gpusvm_sys_to_libc_action(const struct sys_action *from,
 {
 	memset(to, 0, sizeof(*to));
 	to->sa_sigaction = (void (*)(int, siginfo_t *, void *))from->handler;
-	to->sa_flags = (int)(from->flags & ~SA_RESTORER);
+	to->sa_flags = (int)(from->flags & ~WITH_RESTORER);
 	memcpy(&to->sa_mask, &from->mask, sizeof(from->mask));
 }
 

@@ -22,8 +22,6 @@
 #include "populate.h"
 #include "sys.h"
 
-#define HUGE_PAGE (2ul << 20)
-
 /* An unnamed file in a directory: it goes when it is closed. */
 static int open_in(const char *path, bool *direct)
 {
@@ -95,10 +93,11 @@ static int make_room(int fd, size_t size)
 
 static int reserve(struct file_memory *memory, size_t size)
 {
+	unsigned long alignment = huge_alignment(size);
 	long addr;
 	int err;
 
-	if (__builtin_add_overflow(size, HUGE_PAGE, &memory->reserved_size))
+	if (__builtin_add_overflow(size, alignment, &memory->reserved_size))
 		return -ENOMEM;
 	addr = gpusvm_sys_mmap(0, memory->reserved_size, PROT_NONE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
@@ -111,7 +110,7 @@ static int reserve(struct file_memory *memory, size_t size)
 		return err;
 	}
 	memory->reserved = (unsigned long)addr;
-	memory->addr = ALIGN_UP(memory->reserved, HUGE_PAGE);
+	memory->addr = ALIGN_UP(memory->reserved, alignment);
 	memory->size = size;
 	return 0;
 }

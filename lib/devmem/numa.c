@@ -256,8 +256,8 @@ int gpusvm_numa_take(struct numa_memory *memory, size_t size, int node,
 		err = check_free(memory, size);
 	if (err)
 		return err;
-	memory->addr = (unsigned long)gpusvm_alloc_pages(size, max(2ul << 20,
-								   PAGE_SIZE));
+	memory->addr =
+		(unsigned long)gpusvm_alloc_pages(size, huge_alignment(size));
 	if (!memory->addr)
 		return -ENOMEM;
 	memory->size = size;

@@ -18,9 +18,6 @@
 
 #define SCAN_BATCH 512ul
 
-/* A huge page that the CPU maps as one, on every architecture with 4K pages. */
-#define HUGE_SIZE (2ul << 20)
-
 /*
  * Record system memory from @addr on.  Of a huge page as much counts as one
  * piece as is aligned and inside what was asked for.
@@ -30,7 +27,7 @@ static void note_system(const struct fault_in *fault, unsigned long addr,
 {
 	unsigned long *pfns =
 		fault->pfns + ((addr - fault->start) >> PAGE_SHIFT);
-	unsigned int order, max_order = ilog2(HUGE_SIZE >> PAGE_SHIFT);
+	unsigned int order, max_order = ilog2(HUGE_PAGE_SIZE >> PAGE_SHIFT);
 	unsigned long i;
 
 	for (i = 0; i < n; i++, addr += PAGE_SIZE) {

@@ -23,9 +23,6 @@
 /* How often changes elsewhere may get in the way. */
 #define MOVE_ATTEMPTS 1000
 
-/* A huge page that the CPU maps as one, on every architecture with 4K pages. */
-#define HUGE_SIZE (2ul << 20)
-
 /* Pages whose state is looked at in one go. */
 #define SCAN_BATCH 512ul
 
@@ -107,7 +104,7 @@ static long take_piece(struct migration *m, unsigned long offset,
  */
 static void make_room_for_huge_pages(struct migration *m)
 {
-	unsigned long step = HUGE_SIZE >> PAGE_SHIFT;
+	unsigned long step = HUGE_PAGE_SIZE >> PAGE_SHIFT;
 	unsigned char state;
 	unsigned long i;
 

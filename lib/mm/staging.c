@@ -16,9 +16,8 @@
 #include "sys.h"
 
 /*
- * Address space is taken in pieces of a huge page, and runs of that size and
- * more are aligned to it: a huge page moves as a whole only between places of
- * equal alignment.
+ * Address space is taken in pieces, and runs of a huge page and more are aligned
+ * to it: a huge page moves as a whole only between places of equal alignment.
  */
 #define PIECE_SIZE (2ul << 20)
 
@@ -73,7 +72,7 @@ static unsigned long piece_create(struct mm_struct *mm, unsigned long size)
 	if (!piece)
 		return 0;
 	piece->size = size;
-	piece->addr = gpusvm_alloc_pages(size, PIECE_SIZE);
+	piece->addr = gpusvm_alloc_pages(size, huge_alignment(size));
 	addr = (unsigned long)piece->addr;
 	if (!addr)
 		goto err_free;

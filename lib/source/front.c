@@ -39,16 +39,52 @@ unsigned long gpusvm_front_mask(const void *context)
 	return mask;
 }
 
+#if defined(__x86_64__)
+static bool is_write(const ucontext_t *uc)
+{
+	return uc->uc_mcontext.gregs[REG_ERR] & 2;
+}
+#elif defined(__aarch64__)
+/* The kernel's struct esr_context, whose header libc's may not go with. */
+struct record {
+	unsigned int magic;
+	unsigned int size;
+	unsigned long syndrome;
+};
+
+#define SYNDROME_MAGIC 0x45535201u
+#define SYNDROME_WRITE (1ul << 6)
+/* Of a cache line, which is no write, though it is said to be one. */
+#define SYNDROME_CACHE (1ul << 8)
+
+/* One record after another, up to one without magic. */
+static bool is_write(const ucontext_t *uc)
+{
+	const char *records = (const char *)uc->uc_mcontext.__reserved;
+	size_t end = sizeof(uc->uc_mcontext.__reserved), at;
+	struct record record;
+
+	for (at = 0; at + sizeof(record) <= end; at += record.size) {
+		memcpy(&record, records + at, sizeof(record));
+		if (record.magic == SYNDROME_MAGIC)
+			return (record.syndrome & SYNDROME_WRITE) &&
+			       !(record.syndrome & SYNDROME_CACHE);
+		if (!record.magic || !record.size)
+			break;
+	}
+	return true;
+}
+#else
+static bool is_write(const ucontext_t *uc)
+{
+	(void)uc;
+	return true;
+}
+#endif
+
 bool gpusvm_front_is_write(const void *context)
 {
-#if defined(__x86_64__)
-	const ucontext_t *uc = context;
-
-	return uc->uc_mcontext.gregs[REG_ERR] & 2;
-#else
-	(void)context;
-	return true;
-#endif
+	return is_write(context);
 }
 
 /* ---- The program's own ---- */

@@ -5,7 +5,7 @@
 #include "compiler.h"
 #include "sys.h"
 
-/* By the huge page that they touched. */
+/* By the 2 MiB that they touched. */
 #define WORDS 64
 #define WORD_SHIFT 21
 

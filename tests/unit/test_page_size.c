@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include <gpusvm/gpusvm.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "page_size.h"
@@ -57,6 +58,25 @@ static void align_rounds_to_pages(void **state)
 	assert_int_equal(PAGE_ALIGN_UP(-size), -size);
 }
 
+/* As the kernel has it, if it has any. */
+static void huge_page_is_the_kernels(void **state)
+{
+	FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
+			   "r");
+	unsigned long size = 0;
+
+	(void)state;
+	assert_int_equal(huge_alignment(HUGE_PAGE_SIZE), HUGE_PAGE_SIZE);
+	assert_int_equal(huge_alignment(HUGE_PAGE_SIZE - 1), 2ul << 20);
+	if (!file) {
+		print_message("skipped: this kernel has no huge pages\n");
+		skip();
+	}
+	assert_int_equal(fscanf(file, "%lu", &size), 1);
+	fclose(file);
+	assert_int_equal(HUGE_PAGE_SIZE, size);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -64,6 +84,7 @@ int main(void)
 		cmocka_unit_test(page_size_is_there_for_constructors),
 		cmocka_unit_test(shift_and_mask_are_those_of_the_size),
 		cmocka_unit_test(align_rounds_to_pages),
+		cmocka_unit_test(huge_page_is_the_kernels),
 	};
 
 	return cmocka_run_group_tests_name("page_size", tests, NULL, NULL);

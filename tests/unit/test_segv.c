@@ -5,6 +5,7 @@
  * played by the fake.
  */
 #include "unit.h"
+#include "unit_signal.h"
 
 #include <errno.h>
 #include <gpusvm/gpusvm.h>
@@ -130,11 +131,7 @@ static void raise_fault(unsigned long addr, int code, bool write)
 	ucontext_t context = { 0 };
 
 	info.si_addr = (void *)addr;
-#if defined(__x86_64__)
-	context.uc_mcontext.gregs[REG_ERR] = write ? 2 : 0;
-#else
-	(void)write;
-#endif
+	unit_tell_access(&context, write);
 	gpusvm_sys_block_signals(&mask);
 	gpusvm_sys_restore_signals(&mask);
 	((void (*)(int, siginfo_t *, void *))kernel_action.handler)(
@@ -163,7 +160,7 @@ static void trapped_page_is_put_in_the_queue(void **state)
 	assert_int_equal(told[0].start, BASE);
 	assert_int_equal(told[0].end, BASE + PAGE_SIZE);
 	assert_int_equal(told[0].tid, gpusvm_sys_gettid());
-#if defined(__x86_64__)
+#if UNIT_FRAME_TELLS
 	assert_true(told[0].write);
 #endif
 	/* Who went on before it was read is not to be served. */

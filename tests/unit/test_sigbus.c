@@ -5,6 +5,7 @@
  * and of the source.  The kernel's part is played by the fake.
  */
 #include "unit.h"
+#include "unit_signal.h"
 
 #include <errno.h>
 #include <gpusvm/gpusvm.h>
@@ -127,11 +128,7 @@ static void raise_on(unsigned long addr, int code, bool write,
 		context.uc_stack.ss_sp = &here - below;
 		context.uc_stack.ss_size = below + 4096;
 	}
-#if defined(__x86_64__)
-	context.uc_mcontext.gregs[REG_ERR] = write ? 2 : 0;
-#else
-	(void)write;
-#endif
+	unit_tell_access(&context, write);
 	gpusvm_sys_block_signals(&mask);
 	memcpy(&context.uc_sigmask, &mask, sizeof(mask));
 	((void (*)(int, siginfo_t *, void *))kernel_action.handler)(
@@ -165,7 +162,7 @@ static void fault_is_served(void **state)
 	assert_int_equal(asked.end, BASE + PAGE_SIZE);
 	assert_int_equal(asked.tid, gpusvm_sys_gettid());
 	assert_false(was_cramped);
-#if defined(__x86_64__)
+#if UNIT_FRAME_TELLS
 	assert_true(asked.write);
 	raise_fault(BASE);
 	assert_false(asked.write);
