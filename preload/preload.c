@@ -39,6 +39,18 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+/*
+ * What is glibc's only: musl has none of it, or has it as macros, though programs
+ * that were built with older versions of it look for the symbols.
+ */
+#ifndef __THROW
+#define __THROW
+#endif
+#undef mmap64
+#undef fallocate64
+#undef ftruncate64
+#undef truncate64
+
 /* Under another name of libc's, too. */
 #define ALIAS(name, of) \
 	EXPORT extern __typeof__(of) name __THROW __attribute__((alias(#of)))
@@ -49,7 +61,9 @@ static long (*next_syscall)(long number, ...);
 static int (*next_sigaction)(int signum, const struct sigaction *action,
 			     struct sigaction *old);
 static sighandler_t (*next_signal)(int signum, sighandler_t handler);
+#ifdef __GLIBC__
 static sighandler_t (*next_sysv_signal)(int signum, sighandler_t handler);
+#endif
 static sighandler_t (*next_sigset)(int signum, sighandler_t handler);
 static int (*next_sigignore)(int signum);
 
@@ -64,7 +78,9 @@ __attribute__((constructor(101))) static void find_all(void)
 	*(void **)&next_syscall = dlsym(RTLD_NEXT, "syscall");
 	*(void **)&next_sigaction = dlsym(RTLD_NEXT, "sigaction");
 	*(void **)&next_signal = dlsym(RTLD_NEXT, "signal");
+#ifdef __GLIBC__
 	*(void **)&next_sysv_signal = dlsym(RTLD_NEXT, "sysv_signal");
+#endif
 	*(void **)&next_sigset = dlsym(RTLD_NEXT, "sigset");
 	*(void **)&next_sigignore = dlsym(RTLD_NEXT, "sigignore");
 }
@@ -83,12 +99,7 @@ EXPORT void *mmap(void *addr, size_t length, int prot, int flags, int fd,
 {
 	return gpusvm_mmap(addr, length, prot, flags, fd, offset);
 }
-
-EXPORT void *mmap64(void *addr, size_t length, int prot, int flags, int fd,
-		    off64_t offset)
-{
-	return gpusvm_mmap(addr, length, prot, flags, fd, offset);
-}
+ALIAS(mmap64, mmap);
 
 EXPORT int munmap(void *addr, size_t length)
 {
@@ -115,7 +126,8 @@ EXPORT int mprotect(void *addr, size_t length, int prot)
 	return gpusvm_mprotect(addr, length, prot);
 }
 
-/* libc's, too, takes a key of -1 to mean mprotect(). */
+/* libc's, too, takes a key of -1 to mean mprotect(); musl has none. */
+int pkey_mprotect(void *addr, size_t length, int prot, int pkey);
 EXPORT int pkey_mprotect(void *addr, size_t length, int prot, int pkey)
 {
 	if (pkey == -1)
@@ -213,31 +225,19 @@ EXPORT int fallocate(int fd, int mode, off_t offset, off_t length)
 {
 	return gpusvm_fallocate(fd, mode, offset, length);
 }
-
-EXPORT int fallocate64(int fd, int mode, off64_t offset, off64_t length)
-{
-	return gpusvm_fallocate(fd, mode, offset, length);
-}
+ALIAS(fallocate64, fallocate);
 
 EXPORT int ftruncate(int fd, off_t length)
 {
 	return gpusvm_ftruncate(fd, length);
 }
-
-EXPORT int ftruncate64(int fd, off64_t length)
-{
-	return gpusvm_ftruncate(fd, length);
-}
+ALIAS(ftruncate64, ftruncate);
 
 EXPORT int truncate(const char *path, off_t length)
 {
 	return gpusvm_truncate(path, length);
 }
-
-EXPORT int truncate64(const char *path, off64_t length)
-{
-	return gpusvm_truncate(path, length);
-}
+ALIAS(truncate64, truncate);
 
 /* libnuma's. */
 long mbind(void *addr, unsigned long length, int mode,
@@ -303,6 +303,7 @@ EXPORT sighandler_t signal(int signum, sighandler_t handler)
 ALIAS(bsd_signal, signal);
 ALIAS(ssignal, signal);
 
+#ifdef __GLIBC__
 /* System V's: the handler is for one signal, and does not block it. */
 EXPORT sighandler_t sysv_signal(int signum, sighandler_t handler)
 {
@@ -311,6 +312,7 @@ EXPORT sighandler_t sysv_signal(int signum, sighandler_t handler)
 	return set_handler(signum, handler, (int)SA_RESETHAND | SA_NODEFER);
 }
 ALIAS(__sysv_signal, sysv_signal);
+#endif
 
 /* System V's later one: SIG_HOLD blocks the signal, others let it through. */
 EXPORT sighandler_t sigset(int signum, sighandler_t handler)

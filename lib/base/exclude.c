@@ -191,6 +191,27 @@ static bool segment_contains(const struct dl_phdr_info *info,
 	       addr - start < segment->p_memsz;
 }
 
+/*
+ * The end of our own data, and nothing else in its last page: musl lends malloc()
+ * what is left of that page, and what is excluded is no memory for a device.
+ * Linkers put what is common behind everything else.
+ */
+#define FILLER_SIZE (64u << 10)
+extern char gpusvm_exclude_filler[FILLER_SIZE]
+	__attribute__((visibility("hidden")));
+char gpusvm_exclude_filler[FILLER_SIZE] __attribute__((common));
+
+/* Where our own data ends in a segment that ends at @end. */
+static unsigned long end_of_own_data(unsigned long end)
+{
+	unsigned long filler = (unsigned long)gpusvm_exclude_filler;
+
+	if (filler > PAGE_ALIGN_DOWN(end) || filler + FILLER_SIZE > end ||
+	    end - filler - FILLER_SIZE >= sizeof(long))
+		return end;
+	return PAGE_ALIGN_DOWN(end);
+}
+
 /* Called for each loaded object; non-zero ends the walk and is its result. */
 static int add_own_segments(struct dl_phdr_info *info, size_t info_size,
 			    void *priv)
@@ -210,9 +231,11 @@ static int add_own_segments(struct dl_phdr_info *info, size_t info_size,
 		return 0;
 	for (i = 0; i < info->dlpi_phnum; i++) {
 		if (segments[i].p_type != PT_LOAD ||
-		    !(segments[i].p_flags & PF_W) ||
-		    !to_pages(info->dlpi_addr + segments[i].p_vaddr,
-			      segments[i].p_memsz, &start, &end))
+		    !(segments[i].p_flags & PF_W))
+			continue;
+		start = info->dlpi_addr + segments[i].p_vaddr;
+		end = end_of_own_data(start + segments[i].p_memsz);
+		if (end <= start || !to_pages(start, end - start, &start, &end))
 			continue;
 		err = add(start, end);
 		if (err)

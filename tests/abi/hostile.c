@@ -6,7 +6,12 @@
  * kind or size from the kernel's, so that a mix-up cannot go unnoticed.
  */
 #include <stdio.h>
+/* Some libc have none of their own. */
+#if __has_include(<sys/queue.h>)
 #include <sys/queue.h>
+#else
+#include <bsd/sys/queue.h>
+#endif
 
 #ifdef HEADERS_FIRST
 #include "all_headers.h"

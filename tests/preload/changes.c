@@ -42,6 +42,11 @@ static void *of_segment(void)
 	return mem;
 }
 
+bool has_break(void)
+{
+	return !brk(sbrk(0));
+}
+
 /* Above where the break is, which begins a page. */
 void *of_heap(void)
 {
@@ -89,10 +94,12 @@ static int do_mprotect(char *mem)
 	return mprotect(mem, PS, PROT_NONE);
 }
 
+#ifdef __GLIBC__
 static int do_pkey_mprotect(char *mem)
 {
 	return pkey_mprotect(mem, PS, PROT_NONE, -1);
 }
+#endif
 
 static int do_dontneed(char *mem)
 {
@@ -104,6 +111,7 @@ static int do_remove(char *mem)
 	return madvise(mem, PS, MADV_REMOVE) || *mem;
 }
 
+#ifdef __GLIBC__
 /* On ourselves, as an allocator does; declared by newer headers only. */
 ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n,
 			int advice, unsigned int flags);
@@ -117,6 +125,7 @@ static int do_process_madvise(char *mem)
 	close(pidfd);
 	return ret != (ssize_t)PS;
 }
+#endif
 
 static int do_sys_process_madvise(char *mem)
 {
@@ -272,12 +281,15 @@ const struct change changes[] = {
 	{ "mmap64", anonymous, do_mmap64, RUNTIME_UNMAP, LATER },
 	{ "mremap", anonymous, do_mremap, RUNTIME_UNMAP, LATER },
 	{ "mprotect", anonymous, do_mprotect, RUNTIME_PROTECTION, NEVER },
+#ifdef __GLIBC__
+	/* musl has no functions for these two. */
 	{ "pkey_mprotect", anonymous, do_pkey_mprotect, RUNTIME_PROTECTION,
 	  NEVER },
-	{ "madvise", anonymous, do_dontneed, RUNTIME_CLEAR, LATER },
-	{ "madvise, a file", of_file, do_remove, RUNTIME_CLEAR, LATER_SHARED },
 	{ "process_madvise", anonymous, do_process_madvise, RUNTIME_CLEAR,
 	  NEVER },
+#endif
+	{ "madvise", anonymous, do_dontneed, RUNTIME_CLEAR, LATER },
+	{ "madvise, a file", of_file, do_remove, RUNTIME_CLEAR, LATER_SHARED },
 	{ "remap_file_pages", of_file, do_remap_file_pages, RUNTIME_UNMAP,
 	  UNHEARD_OF },
 	{ "munmap, a file", of_file, do_munmap, RUNTIME_UNMAP, LATER_SHARED },

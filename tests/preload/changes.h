@@ -41,5 +41,7 @@ void *of_heap(void);
 
 int do_munmap(char *mem);
 int do_brk(char *mem);
+/* musl has none: its calls fail whatever they are asked. */
+bool has_break(void);
 
 #endif /* TESTS_PRELOAD_CHANGES_H */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """libgpusvm-preload.so exports the functions of libc that it replaces, no more.
 
-usage: exports.py PRELOAD
+usage: exports.py PRELOAD [LIBC]
 """
 import re
 import subprocess
@@ -16,12 +16,15 @@ EXPECTED = set('''
     madvise process_madvise mlock mlock2 mbind move_pages
     shmat shmdt
     fallocate fallocate64 ftruncate ftruncate64 truncate truncate64
-    sigaction __sigaction signal bsd_signal ssignal sysv_signal __sysv_signal
+    sigaction __sigaction signal bsd_signal ssignal
     sigset sigignore
     syscall
 '''.split())
-# What sanitizers and coverage add.
-INSTRUMENTATION = re.compile(r'__(odr_asan|asan|tsan|ubsan|llvm|gcov|sancov)')
+# What other libc do not have.
+GLIBC = {'sysv_signal', '__sysv_signal'}
+# What sanitizers, coverage and the start files of some libc add.
+INSTRUMENTATION = re.compile(r'__(odr_asan|asan|tsan|ubsan|llvm|gcov|sancov)'
+                             r'|_(init|fini)$')
 
 
 def main():
@@ -30,12 +33,13 @@ def main():
                             check=True).stdout
     found = {line.split()[-1].split('@')[0] for line in output.splitlines()}
     found = {name for name in found if not INSTRUMENTATION.match(name)}
-    for name in sorted(found - EXPECTED):
+    expected = EXPECTED | (GLIBC if 'glibc' in sys.argv[2:] else set())
+    for name in sorted(found - expected):
         print(f'{name} is exported')
-    for name in sorted(EXPECTED - found):
+    for name in sorted(expected - found):
         print(f'{name} is not exported')
     print(f'{len(found)} functions')
-    return found != EXPECTED
+    return found != expected
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@
  */
 #include "model.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,8 +64,7 @@ static void heap_trimmed(void **state)
 	unsigned int i, round;
 
 	(void)state;
-	mallopt(M_MMAP_THRESHOLD, (int)SZ_512M);
-	mallopt(M_TRIM_THRESHOLD, 0);
+	test_tune_malloc(SZ_512M, 0);
 	for (i = 0; i < BLOCKS; i++)
 		allocate(&blocks[i], random_size());
 	for (round = 0; round < ROUNDS; round++) {
@@ -77,7 +75,7 @@ static void heap_trimmed(void **state)
 			free(blocks[i].mem);
 		for (i = round & 1; i < BLOCKS / 2; i += 2)
 			free(blocks[i].mem);
-		malloc_trim(0);
+		test_trim_malloc();
 		for (i = 1 - (round & 1); i < BLOCKS / 2; i += 2)
 			assert_true(is_right(&blocks[i]));
 		for (i = round & 1; i < BLOCKS / 2; i += 2)
@@ -91,7 +89,7 @@ static void heap_trimmed(void **state)
 	}
 	gpusvm_mm_sync(test_mm);
 	fake_driver_destroy(d);
-	mallopt(M_TRIM_THRESHOLD, (int)SZ_128K);
+	test_tune_malloc(SZ_512M, SZ_128K);
 }
 
 /* ---- Threads, whose arenas are mappings ---- */
@@ -117,7 +115,7 @@ static void *trim_all_the_time(void *arg)
 			t->wrong += !is_right(&t->blocks[i]);
 			free(t->blocks[i].mem);
 		}
-		malloc_trim(0);
+		test_trim_malloc();
 		t->wrong += !is_right(&t->blocks[0]);
 		free(t->blocks[0].mem);
 		__atomic_fetch_add(&t->rounds, 1, __ATOMIC_RELEASE);

@@ -257,6 +257,14 @@ void test_area_release(void *area);
 unsigned char *test_map(size_t size, size_t align);
 /* The same with huge pages, populated; NULL if there are none. */
 unsigned char *test_map_huge(size_t size);
+/*
+ * Have malloc() take a mapping for what is larger than @mmap_threshold, and give
+ * what is free at the end of the heap back if that is more than @trim_threshold.
+ * False if this libc's cannot be told.
+ */
+bool test_tune_malloc(size_t mmap_threshold, size_t trim_threshold);
+/* Have malloc() give back what it can. */
+void test_trim_malloc(void);
 /* Bytes of huge pages in the mapping that @addr is in (smaps). */
 size_t test_huge_bytes(const void *addr);
 /*

@@ -6,6 +6,7 @@
 #include "harness.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -149,6 +150,25 @@ void test_area_release(void *arg)
 unsigned char *test_map(size_t size, size_t align)
 {
 	return test_area_anon(test_area_reserve(size, align), 0, size);
+}
+
+bool test_tune_malloc(size_t mmap_threshold, size_t trim_threshold)
+{
+#ifdef __GLIBC__
+	return mallopt(M_MMAP_THRESHOLD, (int)mmap_threshold) &&
+	       mallopt(M_TRIM_THRESHOLD, (int)trim_threshold);
+#else
+	(void)mmap_threshold;
+	(void)trim_threshold;
+	return false;
+#endif
+}
+
+void test_trim_malloc(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
 }
 
 size_t test_huge_bytes(const void *addr)

@@ -22,6 +22,7 @@
 #include "fake_sys.h"
 #include "page.h"
 #include "page_size.h"
+#include "uapi.h"
 
 #define BYTES (16 * PAGE_SIZE)
 

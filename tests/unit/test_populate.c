@@ -51,6 +51,8 @@ static unsigned long pages_of_its_own(const unsigned char *mem)
 	uint64_t entries[NPAGES];
 
 	assert_non_null(file);
+	/* Entries as a whole, whatever libc would read. */
+	setvbuf(file, NULL, _IONBF, 0);
 	assert_int_equal(fseek(file,
 			       (long)(((unsigned long)mem >> PAGE_SHIFT) *
 				      sizeof(entries[0])),

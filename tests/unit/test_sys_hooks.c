@@ -143,6 +143,11 @@ static void break_is_libcs(void **state)
 	char *now = gpusvm_sys_sbrk(0);
 
 	(void)state;
+	/* musl's brk() fails whatever it is asked. */
+	if (brk(now)) {
+		print_message("skipped: this libc has no break\n");
+		skip();
+	}
 	assert_ptr_equal(now, sbrk(0));
 	assert_ptr_equal(gpusvm_sys_sbrk((intptr_t)PAGE_SIZE), now);
 	assert_ptr_equal(sbrk(0), now + PAGE_SIZE);

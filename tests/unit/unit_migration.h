@@ -19,6 +19,7 @@
 #include "fake_sys.h"
 #include "handler.h"
 #include "page_size.h"
+#include "uapi.h"
 
 #define WINDOW 64ul /* pages of program memory */
 
