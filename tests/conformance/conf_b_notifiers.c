@@ -17,7 +17,7 @@ static void conf_011_notifier_is_an_aligned_slot(void **state)
 	struct drm_gpusvm_range *range;
 
 	(void)state;
-	range = fake_fault(d, mem + 5 * PS);
+	range = fake_fault(d, mem + 3 * PS);
 	assert_ok_ptr(range);
 	assert_int_equal(fake_notifier_count(d), 1);
 	notifier = fake_notifier(d, 0);

@@ -260,7 +260,7 @@ static void conf_033_any_address_inside(void **state)
 {
 	struct fake_driver *d = fake_driver_create(NULL);
 	unsigned char *mem = test_map(2 * SZ_64K, SZ_2M);
-	struct drm_gpusvm_range *range = fake_fault(d, mem + 7 * PS);
+	struct drm_gpusvm_range *range = fake_fault(d, mem + 3 * PS);
 	struct drm_gpusvm_range *next;
 	unsigned int i;
 
@@ -291,9 +291,9 @@ static void conf_034_unaligned_address(void **state)
 	assert_range(range, small + PS, PS);
 	assert_ptr_equal(fake_fault(d, small + PS), range);
 	assert_ptr_equal(fake_fault(d, small + 2 * PS - 1), range);
-	range = fake_fault(d, large + 5 * PS + 123);
+	range = fake_fault(d, large + 3 * PS + 123);
 	assert_range(range, large, SZ_64K);
-	assert_ptr_equal(fake_fault(d, large + 5 * PS), range);
+	assert_ptr_equal(fake_fault(d, large + 3 * PS), range);
 }
 
 /* ---- The populated-pages threshold ---- */

@@ -293,7 +293,7 @@ static void conf_066_hole_before_the_event(void **state)
 	fake_unmap_pages(d, used);
 
 	/* Whether or not the event has been handled by then. */
-	test_munmap(mem + 5 * PS, PS);
+	test_munmap(mem + 3 * PS, PS);
 	assert_ret(fake_get_pages(d, fresh), -EFAULT);
 	test_munmap(mem + SZ_64K, PS);
 	assert_ret(fake_get_pages(d, used), -EFAULT);

@@ -187,7 +187,7 @@ static void conf_100_events_of_migrations(void **state)
 	assert_ptr_equal(migrate_event(d, mem, SZ_64K)->owner, &token);
 
 	fake_reset(d);
-	assert_int_equal(mem[5 * PS], test_pattern(5 * PS, 1));
+	assert_int_equal(mem[3 * PS], test_pattern(3 * PS, 1));
 	assert_ptr_equal(migrate_event(d, mem, SZ_64K)->owner, &token);
 	assert_int_equal(fake_count_events(d, MMU_NOTIFY_UNMAP, mem, SZ_64K),
 			 0);

@@ -203,7 +203,7 @@ static void conf_120_writer_survives_the_failure(void **state)
 	assert_non_null(w);
 	test_cleanup(gpusvm_free, w);
 	make_victim(&v, SZ_64K, false);
-	w->at = v.mem + 3 * PS + 17;
+	w->at = v.mem + PS + 17;
 	v.d->hook_priv = w;
 	v.d->hook = let_write;
 	fake_fault_arm(&v.d->fail_copy_to_devmem, -EIO, 1, 1);
@@ -214,8 +214,8 @@ static void conf_120_writer_survives_the_failure(void **state)
 	v.d->hook = NULL;
 	assert_ret(err, -EIO);
 	assert_true(w->done);
-	assert_int_equal(v.mem[3 * PS + 17], 0x5a);
-	v.mem[3 * PS + 17] = test_pattern(3 * PS + 17, 1);
+	assert_int_equal(v.mem[PS + 17], 0x5a);
+	v.mem[PS + 17] = test_pattern(PS + 17, 1);
 	assert_filled(v.mem, SZ_32K, 1);
 	check_recovery(&v);
 }

@@ -74,7 +74,7 @@ static void check_waits(bool write)
 	pthread_t thread;
 
 	make_slice(&s, TIMESLICE_MS);
-	a = make_access(&s, 5 * PS, write);
+	a = make_access(&s, 3 * PS, write);
 	a->value = 0x5a;
 	test_thread_start(&thread, touch, a);
 	test_wait_for(__atomic_load_n(&a->started, __ATOMIC_ACQUIRE),
@@ -90,10 +90,10 @@ static void check_waits(bool write)
 	test_wait_until(s.alloc->released == 1);
 	assert_int_equal(s.d->copies_to_ram, 1);
 	if (write) {
-		assert_int_equal(s.mem[5 * PS], 0x5a);
-		s.mem[5 * PS] = test_pattern(5 * PS, 2);
+		assert_int_equal(s.mem[3 * PS], 0x5a);
+		s.mem[3 * PS] = test_pattern(3 * PS, 2);
 	} else {
-		assert_int_equal(a->value, test_pattern(5 * PS, 2));
+		assert_int_equal(a->value, test_pattern(3 * PS, 2));
 	}
 	assert_filled(s.mem, SZ_64K, 2);
 }

@@ -27,7 +27,7 @@ static void conf_129_whole_allocation_comes_home(void **state)
 		range[i] =
 			fake_dev_range(d, mem + i * SZ_64K, SZ_64K, &alloc[i]);
 	}
-	assert_int_equal(mem[SZ_64K + 7 * PS + 3], test_pattern(7 * PS + 3, 1));
+	assert_int_equal(mem[SZ_64K + 3 * PS + 3], test_pattern(3 * PS + 3, 1));
 	assert_int_equal(d->copies_to_ram, 1);
 	copy = fake_last_copy(d, true);
 	assert_non_null(copy);

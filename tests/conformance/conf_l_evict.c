@@ -121,19 +121,19 @@ static void conf_138_held_page(void **state)
 
 	(void)state;
 	make_evictee(&e);
-	page = fake_alloc_struct_page(e.alloc, 5);
+	page = fake_alloc_struct_page(e.alloc, 3);
 	gpusvm_page_get(page);
 	err = evict(&e);
 	assert_int_equal(e.d->populates, 3);
 	assert_int_equal(e.alloc->released, 0);
 	assert_false(gpusvm_completion_done(&e.alloc->base.detached));
 	/* It is where it was; the others may be home or not. */
-	assert_int_equal(fake_alloc_homecomings(e.alloc, 5), 0);
-	assert_int_equal(fake_alloc_page(e.alloc, 5)[0],
-			 test_pattern(5 * PS, 1));
-	assert_int_equal(fake_alloc_page(e.alloc, 5)[PS - 1],
-			 test_pattern(6 * PS - 1, 1));
-	assert_false(test_page_present(e.mem + 5 * PS));
+	assert_int_equal(fake_alloc_homecomings(e.alloc, 3), 0);
+	assert_int_equal(fake_alloc_page(e.alloc, 3)[0],
+			 test_pattern(3 * PS, 1));
+	assert_int_equal(fake_alloc_page(e.alloc, 3)[PS - 1],
+			 test_pattern(4 * PS - 1, 1));
+	assert_false(test_page_present(e.mem + 3 * PS));
 	gpusvm_page_put(page);
 	assert_ret(err, -EBUSY);
 
@@ -151,7 +151,7 @@ static void conf_138_held_page_dies(void **state)
 
 	(void)state;
 	make_evictee(&e);
-	page = fake_alloc_struct_page(e.alloc, 5);
+	page = fake_alloc_struct_page(e.alloc, 3);
 	gpusvm_page_get(page);
 	test_munmap_sync(e.mem, SZ_64K);
 	assert_int_equal(e.alloc->released, 0);

@@ -267,7 +267,7 @@ static struct commit *start(pthread_t *thread)
 	for (i = 0; i < SLOTS; i++) {
 		c->slot[i].mem =
 			test_area_anon(c->area, i * SLOT_SIZE, SLOT_SIZE);
-		c->slot[i].offset = i * (PS + 64);
+		c->slot[i].offset = i * (PS + 64) % SLOT_SIZE;
 	}
 	c->end = test_now_ms() + test_stress_ms(DEFAULT_SECONDS);
 	for (i = 0; i < CHANGERS; i++)

@@ -15,8 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NPAGES 256ul
-#define SIZE (NPAGES * PS)
+/* 256 pages of 4 KiB, and in any case less than the largest range. */
+#define SIZE SZ_1M
+#define NPAGES (SIZE / PS)
 #define NTIMES 5
 
 static const struct drm_gpusvm_ctx read_only = { .read_only = 1 };

@@ -124,7 +124,7 @@ static void invalidate(struct drm_gpusvm *gpusvm,
 
 static const struct drm_pagemap_ops pagemap_ops = { .device_map = map_page };
 static const struct drm_gpusvm_ops svm_ops = { .invalidate = invalidate };
-static const unsigned long chunks[] = { 2ul << 20, 64ul << 10, 4ul << 10 };
+static unsigned long chunks[] = { 2ul << 20, 64ul << 10, 0 };
 
 int device_open(enum gpusvm_source source)
 {
@@ -145,6 +145,7 @@ int device_open(enum gpusvm_source source)
 	err = gpusvm_mm_open(&mm, &opts);
 	if (err)
 		return err;
+	chunks[2] = gpusvm_page_size();
 	check(!gpusvm_devmem_pool_create(&pool, &pool_opts));
 	check(!gpusvm_exclude(&dpagemap, sizeof(dpagemap)));
 	dpagemap.ops = &pagemap_ops;

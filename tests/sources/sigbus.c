@@ -29,7 +29,7 @@
 
 #define SIZE (64ul << 10)
 #define HUGE (2ul << 20)
-#define PAGE 4096ul
+#define PAGE gpusvm_page_size()
 #define RW (PROT_READ | PROT_WRITE)
 #define SKIPPED 77
 
@@ -142,7 +142,7 @@ static void thread_serves_itself(void)
 	mem = take(SIZE, 1);
 	device_copying = note_server;
 	errno = 77;
-	check(mem[5 * PAGE] == (unsigned char)(5 * PAGE * 7 + 5 + 1));
+	check(mem[3 * PAGE] == (unsigned char)(3 * PAGE * 7 + 3 + 1));
 	check(errno == 77);
 	check(served_by == syscall(SYS_gettid));
 	check(blocked_there && !sigbus_blocked_there);

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define SIZE (64ul << 10)
+#define PS gpusvm_page_size()
 #define HUGE (2ul << 20)
 #define RW (PROT_READ | PROT_WRITE)
 #define SKIPPED 77
@@ -81,15 +82,15 @@ static void round_trip(int prot)
 
 	fill(mem, HUGE, 1);
 	check(!mprotect(mem, HUGE, prot));
-	read_maps(mem - 4096, HUGE + 8192, before, sizeof(before));
+	read_maps(mem - PS, HUGE + 2 * PS, before, sizeof(before));
 	/* A part in the middle, so that the mapping is split meanwhile. */
 	check(!device_take(mem + 4 * SIZE, SIZE));
-	check(device_pages() == SIZE / 4096);
-	read_maps(mem - 4096, HUGE + 8192, away, sizeof(away));
+	check(device_pages() == SIZE / PS);
+	read_maps(mem - PS, HUGE + 2 * PS, away, sizeof(away));
 	check(strcmp(before, away));
 	check(matches(mem, HUGE, 1));
 	device_check_empty();
-	read_maps(mem - 4096, HUGE + 8192, after, sizeof(after));
+	read_maps(mem - PS, HUGE + 2 * PS, after, sizeof(after));
 	check(!strcmp(before, after));
 	if (prot & PROT_WRITE) {
 		check(!device_take(mem + 4 * SIZE, SIZE));
@@ -97,7 +98,7 @@ static void round_trip(int prot)
 		check(!device_take(mem, SIZE));
 		check(matches(mem, HUGE, 2));
 		device_check_empty();
-		read_maps(mem - 4096, HUGE + 8192, after, sizeof(after));
+		read_maps(mem - PS, HUGE + 2 * PS, after, sizeof(after));
 		check(!strcmp(before, after));
 	}
 }
@@ -133,10 +134,10 @@ static void untouched_memory_is_zero(void)
 	size_t i;
 
 	check(!device_open(GPUSVM_SOURCE_MPROTECT));
-	mem[5 * 4096] = 1;
+	mem[3 * PS] = 1;
 	check(!device_take(mem, HUGE));
 	for (i = 0; i < HUGE; i++)
-		check(mem[i] == (i == 5 * 4096));
+		check(mem[i] == (i == 3 * PS));
 	device_close();
 }
 
@@ -174,7 +175,7 @@ static void *touch_all(void *arg)
 {
 	size_t i, start = (size_t)arg;
 
-	for (i = 0; i < HUGE; i += 4096)
+	for (i = 0; i < HUGE; i += PS)
 		__atomic_fetch_add(
 			(unsigned int *)(shared_mem + (start + i) % HUGE), 1,
 			__ATOMIC_RELAXED);
@@ -198,7 +199,7 @@ static void many_threads_wait_for_pages(void)
 		for (i = 0; i < 8; i++)
 			check(!pthread_join(thread[i], NULL));
 	}
-	for (i = 0; i < HUGE; i += 4096)
+	for (i = 0; i < HUGE; i += PS)
 		check(*(unsigned int *)(mem + i) == 40);
 	device_close();
 }
@@ -272,8 +273,8 @@ static void programs_handler_gets_its_own_faults(void)
 	check(!handled);
 	/* Memory that has been on the device and is the program's again. */
 	check(!gpusvm_mprotect(mem, SIZE, PROT_READ));
-	fault_at(mem + 4096);
-	check(fault_addr == mem + 4096);
+	fault_at(mem + PS);
+	check(fault_addr == mem + PS);
 	device_close();
 
 	check(!sigaction(SIGSEGV, NULL, &now));
@@ -360,7 +361,7 @@ static void later_handler_outlives_close_and_open(void)
 	for (i = 1; i <= 3; i++) {
 		fault_at(none + 5);
 		check(fault_addr == none + 5);
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 		check(asked == i);
 #endif
 	}

@@ -7,7 +7,7 @@
  * With the ready pool and copy engine, as a runtime would use them.
  *
  * argv[1]: move or wp; mprotect for that source; argv[2]: largest range in
- * bytes; argv[3]: huge, for transparent huge pages; disk, for device memory in
+ * bytes, 0 for a page; argv[3]: huge, for transparent huge pages; disk, for device memory in
  * an unnamed file in the working directory.  GPUSVM_STRESS_SECONDS: how long
  * (5).  GPUSVM_TEST_ENGINE: the copy engine; uring has device memory in a file.
  */
@@ -35,7 +35,8 @@
 #define MEMORY (8ul << 20)
 #define WORDS (MEMORY / sizeof(unsigned long))
 
-static const unsigned long chunk_sizes[] = { 2ul << 20, 64ul << 10, 4ul << 10 };
+/* The last is a page. */
+static unsigned long chunk_sizes[] = { 2ul << 20, 64ul << 10, 0 };
 
 /* Device memory of one range; one reference is the library's. */
 struct block {
@@ -310,7 +311,8 @@ static void set_up(const char *how, unsigned long largest, bool disk)
 		die("set up", err);
 	kernel_faults = gpusvm_mm_features(mm) & GPUSVM_FEATURE_KERNEL_FAULTS;
 	dpagemap.ops = &pagemap_ops;
-	while (*chunks > largest)
+	chunk_sizes[2] = gpusvm_page_size();
+	while (*chunks > largest && *chunks > gpusvm_page_size())
 		chunks++;
 	err = drm_gpusvm_init(svm, "stress", NULL, mm, &pool, 0, 1ul << 47,
 			      512ul << 20, &svm_ops, chunks,

@@ -18,8 +18,6 @@
 #include "scan.h"
 #include "vma.h"
 
-#define HUGE (2ul << 20)
-
 static size_t blocks_before;
 
 /* ---- The address space ---- */
@@ -64,14 +62,15 @@ static void init_mm(struct mm_struct *mm, struct source *source,
  */
 static unsigned long map_window(unsigned long npages)
 {
-	unsigned long size = npages << PAGE_SHIFT, reserved = size + 2 * HUGE;
+	unsigned long size = npages << PAGE_SHIFT;
+	unsigned long reserved = size + 2 * HUGE_PAGE_SIZE;
 	unsigned long base, start;
 
 	base = (unsigned long)mmap(NULL, reserved, PROT_NONE,
 				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (base == (unsigned long)MAP_FAILED)
 		abort();
-	start = ALIGN_UP(base + PAGE_SIZE, HUGE);
+	start = ALIGN_UP(base + PAGE_SIZE, HUGE_PAGE_SIZE);
 	if (start - PAGE_SIZE > base)
 		munmap((void *)base, start - PAGE_SIZE - base);
 	munmap((void *)(start + size + PAGE_SIZE),

@@ -211,11 +211,12 @@ static void trap_13_no_mappings_left(void **state)
 {
 	unsigned long max = max_mappings();
 	struct fake_driver *d = fake_driver_create(NULL);
-	struct test_area *area = test_area_reserve(3 * SZ_2M, SZ_2M);
-	unsigned char *mem = test_area_anon(area, 0, 3 * SZ_2M);
+	/* Of the window that is trapped when it has many trapped parts. */
+	size_t window = 512 * PS, size;
+	struct test_area *area = test_area_reserve(3 * window, window);
+	unsigned char *mem = test_area_anon(area, 0, 3 * window);
 	struct drm_gpusvm_range *range;
 	unsigned char *many;
-	size_t size;
 
 	(void)state;
 	if (test_others_map())
@@ -226,15 +227,15 @@ static void trap_13_no_mappings_left(void **state)
 	many = mmap(NULL, size, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	assert_ptr_not_equal(many, MAP_FAILED);
-	test_fill(mem, 3 * SZ_2M, 1);
+	test_fill(mem, 3 * window, 1);
 	/* Not at the edge of the mapping, nor is the window around it. */
-	range = fake_range_at(d, mem + SZ_2M + SZ_1M, SZ_64K);
+	range = fake_range_at(d, mem + window + SZ_1M, SZ_64K);
 	use_up_mappings(many, size);
 	assert_ret(fake_migrate(d, range, NULL), -ENOMEM);
 	assert_int_equal(munmap(many, size), 0);
-	assert_filled(mem, 3 * SZ_2M, 1);
+	assert_filled(mem, 3 * window, 1);
 	assert_ret(fake_migrate(d, range, NULL), 0);
-	assert_filled(mem, 3 * SZ_2M, 1);
+	assert_filled(mem, 3 * window, 1);
 }
 
 #define SCATTERED 64

@@ -210,13 +210,15 @@ static void who_finds_the_threads_busy_copies_alone(void **state)
 
 static void small_copies_are_not_split(void **state)
 {
+	unsigned long npages = (320ul << 10) >> PAGE_SHIFT;
+
 	(void)state;
 	exempt = pthread_self();
 	meet = THREADS + 1;
-	copy_out_and_check(0, COPY_PAGES / 4);
+	copy_out_and_check(0, npages);
 	meet = 0;
 	exempt = 0;
-	assert_int_equal(exempt_npages, COPY_PAGES / 4);
+	assert_int_equal(exempt_npages, npages);
 }
 
 static void child_copies_alone(void **state)

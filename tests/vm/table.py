@@ -19,7 +19,9 @@ def short(reason):
 def release(kernel):
     """Without what is the distribution's, also a third number that is its."""
     found = re.match(r'[\d.]+\d', kernel)
-    return found.group().removesuffix('.0') if found else kernel
+    flavour = re.search(r' ?arm64(-\w+)?$', kernel)
+    return (found.group().removesuffix('.0') if found else kernel) + \
+        (' ' + flavour.group().strip() if found and flavour else '')
 
 
 def row(cell):
