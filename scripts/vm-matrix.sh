@@ -11,15 +11,22 @@
 # usage: scripts/vm-matrix.sh [--update] [--again] [--keep] [--no-run]
 #
 # Environment: KERNELS, TOPOLOGIES and USERS, lists of words; JOBS, cells at once
-# (one for each CPU); GPUSVM_VM_CACHE, where kernels are kept.
+# (one for each CPU); GPUSVM_VM_CACHE, where kernels are kept; FLAVOUR, arm64 or
+# arm64-16k for guests of that architecture with pages of that size.
 set -eu
 
 cd "$(dirname "$0")/.."
 build='build-vm'
 
 scripts/deps.sh vm >&2
-if [ ! -f $build/build.ninja ]; then
-    meson setup $build --buildtype=debugoptimized -Dinstall_tests=true >&2
+if [ -n "${FLAVOUR-}" ]; then
+    build='build-arm64'
+    BUILD=$build scripts/cross.sh arm64 >&2
+else
+    if [ ! -f $build/build.ninja ]; then
+        meson setup $build --buildtype=debugoptimized \
+            -Dinstall_tests=true >&2
+    fi
+    ninja -C $build >&2
 fi
-ninja -C $build >&2
 exec python3 -B tests/vm/matrix.py --build $build "$@"

@@ -29,6 +29,11 @@ PAGE = ROOT / 'docs/kernels.md'
 BEGIN = '<!-- scripts/vm-matrix.sh: begin -->\n'
 END = '<!-- scripts/vm-matrix.sh: end -->\n'
 
+# Of the kernel, for arm64; what there is for that.
+FLAVOUR = os.environ.get('FLAVOUR')
+KERNELS = '6.12' if FLAVOUR else '5.10 6.1 6.12 6.16 6.18 7.3'
+TOPOLOGIES = '2c2m 1 1c1m 4c far' + ('' if FLAVOUR else ' hmat')
+
 # On this one everything runs; on the others what looks at nodes.
 WHOLE = '2c2m'
 
@@ -102,6 +107,8 @@ class Cell:
     def run(self, build):
         chosen = ['--no-suite', 'stress'] if self.topology == WHOLE else \
             ['--suite', 'numa', '--suite', 'vm']
+        if FLAVOUR:
+            chosen += ['--arch', 'arm64', '--flavour', FLAVOUR]
         self.path.unlink(missing_ok=True)
         with open(self.log, 'w', encoding='utf-8') as log:
             status = subprocess.run(
@@ -163,8 +170,8 @@ def main():
     folder = pathlib.Path(options.build, 'vm-matrix')
     folder.mkdir(exist_ok=True)
     cells = [Cell(kernel, topology, user, folder)
-             for kernel in words('KERNELS', '5.10 6.1 6.12 6.16 6.18 7.3')
-             for topology in words('TOPOLOGIES', '2c2m 1 1c1m 4c far hmat')
+             for kernel in words('KERNELS', KERNELS)
+             for topology in words('TOPOLOGIES', TOPOLOGIES)
              for user in words('USERS', 'root nobody')]
     since = 0.0 if options.keep else built(options.build)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
