@@ -61,7 +61,7 @@ int main(void)
 	TRY(gpusvm_mm_open(&mm, NULL));
 	TRY(gpusvm_devmem_pool_create(&pool, &opts));
 	TRY(gpusvm_devmem_pool_alloc(pool, size, &devmem_pfn));
-	TRY(drm_gpusvm_init(&svm, "hello", NULL, mm, &svm, 0, 1ul << 47,
+	TRY(drm_gpusvm_init(&svm, "hello", NULL, mm, &svm, 0, 1ul << 48,
 			    512ul << 20, &ops, &size, 1));
 	drm_gpusvm_devmem_init(&devmem, NULL, mm, &devmem_ops, &dpagemap, size);
 	*data = 41; /* now a device fault: the range, its memory, its pages */

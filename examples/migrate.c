@@ -25,7 +25,7 @@
 #define EXIT_USAGE 2
 #define EXIT_SKIPPED 77 /* this machine cannot do it */
 
-#define VA_END (1ul << 47)
+#define VA_END (1ul << 48)
 #define NOTIFIER_SIZE (1ul << 40) /* all sizes fit in */
 
 /* Memory that keeps changing under a device fault is an error. */

@@ -49,7 +49,7 @@ static void conf_002_init_without_chunks(void **state)
 	memcpy(before, &d->gpusvm, sizeof(before));
 	for (num_chunks = 0; num_chunks >= -1; num_chunks--) {
 		assert_ret(drm_gpusvm_init(&d->gpusvm, "none", d->drm, test_mm,
-					   d, 0, 1ul << 47, SZ_512M, &fake_ops,
+					   d, 0, 1ul << 48, SZ_512M, &fake_ops,
 					   d->default_chunks, num_chunks),
 			   -EINVAL);
 		assert_memory_equal(&d->gpusvm, before, sizeof(before));

@@ -178,7 +178,7 @@ static void call_fini(struct calls *c)
 	struct drm_gpusvm third;
 
 	c->expected_result = !drm_gpusvm_init(&third, "third", NULL, test_mm, c,
-					      0, 1ul << 47, SZ_512M, &fake_ops,
+					      0, 1ul << 48, SZ_512M, &fake_ops,
 					      c->d->default_chunks, 3);
 	if (c->expected_result)
 		drm_gpusvm_fini(&third);

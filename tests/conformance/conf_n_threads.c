@@ -190,7 +190,7 @@ static void conf_160_bad_address(void **state)
 		assert_ret(test_dev_poke(d, NULL), -ENOENT);
 		/* The reservation around it is PROT_NONE. */
 		assert_true(test_dev_poke(d, mem + SZ_1M) < 0);
-		assert_ret(test_dev_poke(d, (void *)(1ul << 47)), -EINVAL);
+		assert_ret(test_dev_poke(d, (void *)(1ul << 48)), -EINVAL);
 		assert_ret(test_dev_poke(d, (void *)~0ul), -EINVAL);
 		/* Half of a job is good. */
 		{

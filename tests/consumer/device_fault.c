@@ -228,7 +228,7 @@ static int cycle(struct driver *driver, struct mm_struct *mm,
 	for (i = 0; i < CHUNK; i++)
 		mem[i] = (unsigned char)(i % 251);
 	err = drm_gpusvm_init(&driver->svm, "consumer", NULL, mm, driver, 0,
-			      1ul << 47, 512ul << 20, &driver->ops,
+			      1ul << 48, 512ul << 20, &driver->ops,
 			      driver->chunks, 1);
 	if (!err)
 		err = device_fault(driver, mem);

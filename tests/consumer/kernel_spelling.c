@@ -197,7 +197,7 @@ int main(void)
 	kref_init(&vm->refcount);
 	INIT_LIST_HEAD(&vm->garbage);
 	err = drm_gpusvm_init(&vm->svm, "kernel spelling", NULL, mm, NULL, 0,
-			      1ul << 47, 512ul << 20, &my_ops, my_chunks,
+			      1ul << 48, 512ul << 20, &my_ops, my_chunks,
 			      sizeof(my_chunks) / sizeof(my_chunks[0]));
 	if (err)
 		return 1;

@@ -144,7 +144,7 @@ static struct paths *set_up(void)
 	paths->data = map + (NOTIFIER_SIZE - (uintptr_t)map % NOTIFIER_SIZE) %
 				    NOTIFIER_SIZE;
 	require(!drm_gpusvm_init(&paths->svm, "paths", NULL, paths->mm, NULL, 0,
-				 1ul << 47, NOTIFIER_SIZE, &ops, &paths->chunk,
+				 1ul << 48, NOTIFIER_SIZE, &ops, &paths->chunk,
 				 1),
 		"no gpusvm");
 	for (i = 0; i < RANGES; i++) {

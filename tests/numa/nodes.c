@@ -257,7 +257,7 @@ static struct numa_device *create_device(enum gpusvm_devmem_type type,
 			       device),
 		   0);
 	assert_ret(drm_gpusvm_init(&device->svm, "numa", NULL, test_mm, device,
-				   0, 1ul << 47, SZ_512M, &svm_ops, chunks, 3),
+				   0, 1ul << 48, SZ_512M, &svm_ops, chunks, 3),
 		   0);
 	test_cleanup(destroy_device, device);
 	return device;

@@ -108,7 +108,7 @@ int runtime_open(void)
 		err = gpusvm_drm_device_create(&r.drm, r.dev);
 	if (!err)
 		err = drm_gpusvm_init(&r.gpusvm, "runtime", r.drm, r.mm, &r, 0,
-				      1ul << 47, 512ul << 20, &ops, &r.chunk,
+				      1ul << 48, 512ul << 20, &ops, &r.chunk,
 				      1);
 	return err;
 }
@@ -155,7 +155,7 @@ static int watch_page(unsigned long addr)
 	pthread_mutex_lock(&r.lock);
 	while ((range = pop_dead()))
 		drm_gpusvm_range_remove(&r.gpusvm, range);
-	range = drm_gpusvm_range_find_or_insert(&r.gpusvm, addr, 0, 1ul << 47,
+	range = drm_gpusvm_range_find_or_insert(&r.gpusvm, addr, 0, 1ul << 48,
 						&ctx);
 	err = IS_ERR(range)
 		      ? (int)PTR_ERR(range)

@@ -151,7 +151,7 @@ int device_open(enum gpusvm_source source)
 	dpagemap.ops = &pagemap_ops;
 	svm = gpusvm_alloc(sizeof(*svm));
 	check(svm &&
-	      !drm_gpusvm_init(svm, "device", NULL, mm, &pool, 0, 1ul << 47,
+	      !drm_gpusvm_init(svm, "device", NULL, mm, &pool, 0, 1ul << 48,
 			       512ul << 20, &svm_ops, chunks, 3));
 	return 0;
 }

@@ -314,7 +314,7 @@ static void set_up(const char *how, unsigned long largest, bool disk)
 	chunk_sizes[2] = gpusvm_page_size();
 	while (*chunks > largest && *chunks > gpusvm_page_size())
 		chunks++;
-	err = drm_gpusvm_init(svm, "stress", NULL, mm, &pool, 0, 1ul << 47,
+	err = drm_gpusvm_init(svm, "stress", NULL, mm, &pool, 0, 1ul << 48,
 			      512ul << 20, &svm_ops, chunks,
 			      (int)(chunk_sizes + 3 - chunks));
 	if (err)

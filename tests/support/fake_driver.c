@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <string.h>
 
-#define ADDRESS_SPACE (1ul << 47)
+#define ADDRESS_SPACE (1ul << 48)
 
 /* ---- Faults, numbers, locks ---- */
 

@@ -68,7 +68,7 @@ static void insert_checks_what_it_is_given(void **state)
 	svm->mm_range = PAGE_SIZE;
 	assert_refused(addr, 0, ~0ul, &ctx, -EINVAL);
 	svm->mm_start = 0;
-	svm->mm_range = 1ul << 47;
+	svm->mm_range = 1ul << 48;
 	assert_refused(addr, addr + PAGE_SIZE, ~0ul, &ctx, -EINVAL);
 	assert_refused(addr, 0, addr, &ctx, -EINVAL);
 	/* The guard before the window is inaccessible, and there is no 0. */

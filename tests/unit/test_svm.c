@@ -37,7 +37,7 @@ static struct arguments good(void)
 		.gpusvm = other,
 		.mm = mm,
 		.start = 0,
-		.range = 1ul << 47,
+		.range = 1ul << 48,
 		.notifier_size = 4ul << 20,
 		.ops = { .invalidate = invalidate },
 		.chunk = { 16 * PAGE_SIZE, 4 * PAGE_SIZE, PAGE_SIZE },

@@ -210,7 +210,7 @@ static const struct drm_gpusvm_ops svm_ops = { .invalidate = invalidate };
 
 static inline int svm_init(const struct drm_gpusvm_ops *ops)
 {
-	return drm_gpusvm_init(svm, "unit", drm, mm, &vram, 0, 1ul << 47,
+	return drm_gpusvm_init(svm, "unit", drm, mm, &vram, 0, 1ul << 48,
 			       4ul << 20, ops, chunks, 2);
 }
 

@@ -81,7 +81,8 @@ class Cell:
         self.user = user
         self.suites = 'all but stress' if topology == WHOLE else 'numa, vm'
         self.name = f'{kernel}, {topology}, {user}'
-        self.path = folder / f'{kernel}-{topology}-{user}.json'
+        self.path = folder / '-'.join(
+            (kernel, *filter(None, [FLAVOUR]), topology, f'{user}.json'))
         self.log = self.path.with_suffix('.log')
 
     def order(self):

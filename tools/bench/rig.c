@@ -8,7 +8,7 @@
 #include <gpusvm/copy.h>
 #include <gpusvm/pagemap.h>
 
-#define VA_END (1ul << 47)
+#define VA_END (1ul << 48)
 #define NOTIFIER_SIZE (512 * MIB)
 
 /* Memory that keeps changing, or is busy for longer, is an error. */
