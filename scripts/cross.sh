@@ -14,8 +14,8 @@ set -eu
 cd "$(dirname "$0")/.."
 kind=${1-}
 case $kind in
-arm64) file=--cross-file ;;
-musl) file=--native-file ;;
+arm64) file=--cross-file tests=true ;;
+musl) file=--native-file tests=false ;;
 *)
     echo "usage: $0 arm64|musl [ARGUMENT OF meson setup...]" >&2
     exit 2
@@ -30,9 +30,9 @@ mkdir -p "$build" "$cache"
 sysroot=$(python3 -B tests/vm/sysroot.py "$kind" "$cache")
 if [ ! -f "$build/build.ninja" ]; then
     printf "[constants]\nsysroot = '%s'\n" "$sysroot" >"$build/sysroot.ini"
-    # Neither is what the compiler of this machine was told in it.
+    # What the environment names is the compiler of glibc and this machine.
     env -u CC -u CXX meson setup "$build" $file "$build/sysroot.ini" \
         $file "scripts/cross/$kind.ini" --buildtype=debugoptimized \
-        -Dinstall_tests=true "$@"
+        -Dinstall_tests=$tests "$@"
 fi
 ninja -C "$build"
