@@ -25,14 +25,14 @@ import kernels
 # line is for guests.
 PACKAGES = '''
     libc6 libc6-dev linux-libc-dev libcrypt-dev libgcc-s1
-    libcmocka0 libcmocka-dev libnuma1 libnuma-dev
+    libcmocka0 libcmocka-dev
     libbsd-dev libmd-dev liburing2 liburing-dev systemtap-sdt-dev
     busybox-static util-linux libcap-ng0
 '''.split()
 
 # Those that the library and its tests include without a library of their own.
 HEADERS = '''
-    linux asm asm-generic bsd numaif.h sys/sdt.h sys/sdt-config.h
+    linux asm asm-generic bsd sys/sdt.h sys/sdt-config.h
 '''.split()
 
 
