@@ -144,7 +144,7 @@ static int try_to_enter(struct migration *m, enum obstacle *obstacle)
 	*obstacle = EVENT;
 	if (!source->ops->settled(source)) {
 		*obstacle = REMOVAL;
-		if (!gpusvm_removal_pending(m))
+		if (!gpusvm_removal_pending(m->mm, m->start, end_of(m)))
 			return 0;
 	}
 	clear_entries(m);
@@ -177,7 +177,7 @@ static int enter(struct migration *m)
 		else if (obstacle == MIGRATION)
 			wait_for_migration(mm);
 		else
-			gpusvm_removal_wait(m);
+			gpusvm_removal_wait(mm, m->start, end_of(m));
 	} while (gpusvm_sys_now_ns() < end_ns);
 	return -EBUSY;
 }

@@ -13,7 +13,6 @@
 
 #include "alloc.h"
 #include "compiler.h"
-#include "migration.h"
 #include "mm.h"
 #include "page_size.h"
 #include "scan.h"
@@ -40,30 +39,28 @@ void gpusvm_removal_note(struct mm_struct *mm, unsigned long start,
 	};
 }
 
-static bool concerns(const struct removal *removal, const struct migration *m,
-		     unsigned long now_ns)
+static bool concerns(const struct removal *removal, unsigned long start,
+		     unsigned long end, unsigned long now_ns)
 {
-	unsigned long end = m->start + (m->npages << PAGE_SHIFT);
-
 	return removal->at_ns && !removal->over &&
 	       now_ns - removal->at_ns < LIMIT_NS && removal->start < end &&
-	       removal->end > m->start;
+	       removal->end > start;
 }
 
 /*
  * The removals that concern the range as one; false if none does.  Under
  * event_lock.
  */
-static bool find_locked(const struct migration *m, struct removal *all)
+static bool find_locked(struct mm_struct *mm, unsigned long start,
+			unsigned long end, struct removal *all)
 {
-	struct mm_struct *mm = m->mm;
 	unsigned long now_ns = gpusvm_sys_now_ns();
 	const struct removal *removal;
 
 	*all = (struct removal){ .start = ~0ul };
 	for (removal = mm->removals; removal < mm->removals + REMOVALS;
 	     removal++) {
-		if (!concerns(removal, m, now_ns))
+		if (!concerns(removal, start, end, now_ns))
 			continue;
 		all->start = min(all->start, removal->start);
 		all->end = max(all->end, removal->end);
@@ -72,40 +69,43 @@ static bool find_locked(const struct migration *m, struct removal *all)
 	return all->end;
 }
 
-static bool find(const struct migration *m, struct removal *all)
+static bool find(struct mm_struct *mm, unsigned long start, unsigned long end,
+		 struct removal *all)
 {
 	bool found;
 
-	gpusvm_down_read(&m->mm->event_lock);
-	found = find_locked(m, all);
-	gpusvm_up_read(&m->mm->event_lock);
+	gpusvm_down_read(&mm->event_lock);
+	found = find_locked(mm, start, end, all);
+	gpusvm_up_read(&mm->event_lock);
 	return found;
 }
 
-/* Those of the range that were told of up to then are over. */
-static void forget(const struct migration *m, unsigned long at_ns)
+/* Those of [start, end) that were told of up to then are over. */
+static void forget(struct mm_struct *mm, unsigned long start, unsigned long end,
+		   unsigned long at_ns)
 {
 	unsigned long now_ns = gpusvm_sys_now_ns();
-	struct mm_struct *mm = m->mm;
 	struct removal *removal;
 
 	gpusvm_down_write(&mm->event_lock);
 	for (removal = mm->removals; removal < mm->removals + REMOVALS;
 	     removal++)
-		if (removal->at_ns <= at_ns && concerns(removal, m, now_ns))
+		if (removal->at_ns <= at_ns &&
+		    concerns(removal, start, end, now_ns))
 			removal->over = true;
 	gpusvm_up_write(&mm->event_lock);
 }
 
-static bool has_pages(const struct migration *m)
+static bool has_pages(struct mm_struct *mm, unsigned long start,
+		      unsigned long end)
 {
 	unsigned char state[512];
-	unsigned long i, first, n;
+	unsigned long i, n;
 
-	for (first = 0; first < m->npages; first += n) {
-		n = min(m->npages - first, (unsigned long)sizeof(state));
-		if (gpusvm_scan_pages(m->mm, m->start + (first << PAGE_SHIFT),
-				      n, state))
+	for (; start < end; start += n << PAGE_SHIFT) {
+		n = min((end - start) >> PAGE_SHIFT,
+			(unsigned long)sizeof(state));
+		if (gpusvm_scan_pages(mm, start, n, state))
 			return true;
 		for (i = 0; i < n; i++)
 			if (state[i])
@@ -143,14 +143,16 @@ static struct thread_mark *mark_threads(long *n)
 	}
 }
 
-bool gpusvm_removal_pending(const struct migration *m)
+bool gpusvm_removal_pending(struct mm_struct *mm, unsigned long start,
+			    unsigned long end)
 {
 	struct removal all;
 
-	return find_locked(m, &all) && has_pages(m);
+	return find_locked(mm, start, end, &all) && has_pages(mm, start, end);
 }
 
-void gpusvm_removal_wait(const struct migration *m)
+void gpusvm_removal_wait(struct mm_struct *mm, unsigned long start,
+			 unsigned long end)
 {
 	struct thread_mark *marks;
 	struct removal all;
@@ -158,18 +160,19 @@ void gpusvm_removal_wait(const struct migration *m)
 	bool over = false;
 	long n;
 
-	if (!find(m, &all) || !has_pages(m))
+	if (!find(mm, start, end, &all) || !has_pages(mm, start, end))
 		return;
 	ns = CALL_NS + PAGE_NS * ((all.end - all.start) >> PAGE_SHIFT);
 	ns = min(ns, CALL_LIMIT_NS);
 	end_ns = gpusvm_sys_now_ns() + LIMIT_NS;
 	marks = mark_threads(&n);
-	while (!over && has_pages(m) && gpusvm_sys_now_ns() < end_ns) {
+	while (!over && has_pages(mm, start, end) &&
+	       gpusvm_sys_now_ns() < end_ns) {
 		over = n >= 0 && all_got_on(marks, n, ns);
 		if (!over)
 			gpusvm_sys_nanosleep(NAP_NS);
 	}
 	if (over)
-		forget(m, all.at_ns);
+		forget(mm, start, end, all.at_ns);
 	gpusvm_free(marks);
 }

@@ -12,7 +12,6 @@
 
 #include <stdbool.h>
 
-struct migration;
 struct mm_struct;
 
 /*
@@ -40,12 +39,14 @@ void gpusvm_removal_note(struct mm_struct *mm, unsigned long start,
 			 unsigned long end);
 
 /*
- * Whether pages of the range are there that may be being dropped; with
+ * Whether pages of [start, end) are there that may be being dropped; with
  * event_lock held for reading.
  */
-bool gpusvm_removal_pending(const struct migration *m);
+bool gpusvm_removal_pending(struct mm_struct *mm, unsigned long start,
+			    unsigned long end);
 
-/* Wait until pages of the range that are being dropped have gone. */
-void gpusvm_removal_wait(const struct migration *m);
+/* Wait until pages of [start, end) that are being dropped have gone. */
+void gpusvm_removal_wait(struct mm_struct *mm, unsigned long start,
+			 unsigned long end);
 
 #endif /* GPUSVM_MM_REMOVAL_H */

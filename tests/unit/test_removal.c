@@ -170,12 +170,17 @@ static unsigned int scans(void)
 	       fake_sys_calls(FAKE_SYS_PREAD);
 }
 
+static unsigned long end_of(const struct migration *migration)
+{
+	return migration->start + (migration->npages << PAGE_SHIFT);
+}
+
 static bool pending(void)
 {
 	bool is_pending;
 
 	gpusvm_down_read(&mm->event_lock);
-	is_pending = gpusvm_removal_pending(&m);
+	is_pending = gpusvm_removal_pending(mm, m.start, end_of(&m));
 	gpusvm_up_read(&mm->event_lock);
 	return is_pending;
 }
@@ -185,7 +190,7 @@ static unsigned long wait_for(const struct migration *migration)
 {
 	unsigned long before = naps;
 
-	gpusvm_removal_wait(migration);
+	gpusvm_removal_wait(mm, migration->start, end_of(migration));
 	return naps - before;
 }
 
@@ -598,7 +603,9 @@ static void wait_does_not_forget_a_bigger_removal_elsewhere(void **state)
 
 static void wait_in_thread(void *arg)
 {
-	gpusvm_removal_wait(arg);
+	const struct migration *migration = arg;
+
+	gpusvm_removal_wait(mm, migration->start, end_of(migration));
 }
 
 /* The time at which it is told is later than any that was read before. */
