@@ -115,17 +115,54 @@ static void make_room_for_huge_pages(struct migration *m)
 			gpusvm_staging_drop(m->mm, m->run, i, step);
 }
 
+static unsigned long size_of(const struct migration *m)
+{
+	return m->npages << PAGE_SHIFT;
+}
+
+/*
+ * How much from @offset on, of @m and what is taken with it, has its place in
+ * staging in one piece.
+ */
+static unsigned long staged_in_one(const struct migration *m,
+				   unsigned long offset)
+{
+	unsigned long len = size_of(m) - offset;
+
+	for (; m->next && m->next->run == m->run->behind &&
+	       size_of(m) == PAGE_SIZE << m->run->order;
+	     m = m->next)
+		len += size_of(m->next);
+	return len;
+}
+
+/* @done bytes on; *@m is NULL at the end. */
+static void advance(struct migration **m, unsigned long *offset,
+		    unsigned long done)
+{
+	*offset += done;
+	while (*m && *offset >= size_of(*m)) {
+		*offset -= size_of(*m);
+		*m = (*m)->next;
+	}
+}
+
 /* Whether the pages from @offset on are still where they are to be taken from. */
-static bool is_in_place(struct migration *m, unsigned long offset)
+static bool is_in_place(const struct migration *m, unsigned long offset)
 {
 	unsigned long i = offset >> PAGE_SHIFT;
+	const struct migration *each;
+	bool in_place = true;
 
 	pthread_mutex_lock(&m->mm->pt_lock);
-	while (i < m->npages &&
-	       m->pages[i]->vaddr == m->start + (i << PAGE_SHIFT))
-		i++;
+	for_each_taken_with(each, m) {
+		for (; i < each->npages && in_place; i++)
+			in_place = each->pages[i]->vaddr ==
+				   each->start + (i << PAGE_SHIFT);
+		i = 0;
+	}
 	pthread_mutex_unlock(&m->mm->pt_lock);
-	return i == m->npages;
+	return in_place;
 }
 
 /* 0 if what is left can be taken after changes were read, which may be there. */
@@ -150,14 +187,15 @@ static bool passes(long err, unsigned long until_ns, unsigned int attempt)
 
 int gpusvm_isolate_move(struct migration *m, unsigned long until_ns)
 {
-	unsigned long total = m->npages << PAGE_SHIFT;
-	unsigned long offset = 0, len = total, call;
+	unsigned long offset = 0, len = staged_in_one(m, 0), call;
 	unsigned int attempt = 0;
+	struct migration *each;
 	long done;
 	int err;
 
-	make_room_for_huge_pages(m);
-	while (offset < total) {
+	for_each_taken_with(each, m)
+		make_room_for_huge_pages(each);
+	while (m) {
 		call = gpusvm_huge_zero_clip(m->mm, m->start + offset, len);
 		done = take_piece(m, offset, call);
 		if (done == -EINVAL) {
@@ -166,8 +204,8 @@ int gpusvm_isolate_move(struct migration *m, unsigned long until_ns)
 				return (int)done;
 			len = (unsigned long)done;
 		} else if (done > 0) {
-			offset += (unsigned long)done;
-			len = total - offset;
+			advance(&m, &offset, (unsigned long)done);
+			len = m ? staged_in_one(m, offset) : 0;
 			attempt = 0;
 		} else if (passes(done, until_ns, attempt)) {
 			err = let_changes_pass(m, offset, attempt++);
@@ -230,19 +268,32 @@ static void scan_run(struct migration *m, unsigned long first, unsigned long n,
 			gpusvm_handler_settle(m->mm, attempt++);
 }
 
+/* Note what @n pages of the run from @first on are. */
+static void note_moved(struct migration *m, unsigned long first,
+		       unsigned long n, const unsigned char *state)
+{
+	unsigned long i, same;
+
+	for (i = 0; i < n; i += same) {
+		same = same_state(state + i, n - i);
+		note_data(m, first + i, same, state[i]);
+		gpusvm_staging_set_filled(m->run, first + i, same, state[i]);
+	}
+}
+
 void gpusvm_isolate_moved(struct migration *m)
 {
 	unsigned char state[SCAN_BATCH];
-	unsigned long i, first, n, same;
+	unsigned long i, first, n, part, offset = 0;
 
-	for (first = 0; first < m->npages; first += n) {
-		n = min(m->npages - first, SCAN_BATCH);
-		scan_run(m, first, n, state);
-		for (i = 0; i < n; i += same) {
-			same = same_state(state + i, n - i);
-			note_data(m, first + i, same, state[i]);
-			gpusvm_staging_set_filled(m->run, first + i, same,
-						  state[i]);
+	while (m) {
+		n = min(staged_in_one(m, offset) >> PAGE_SHIFT, SCAN_BATCH);
+		scan_run(m, offset >> PAGE_SHIFT, n, state);
+		for (i = 0; i < n; i += part) {
+			first = offset >> PAGE_SHIFT;
+			part = min(n - i, m->npages - first);
+			note_moved(m, first, part, state + i);
+			advance(&m, &offset, part << PAGE_SHIFT);
 		}
 	}
 }

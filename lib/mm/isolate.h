@@ -13,13 +13,14 @@
 struct migration;
 
 /*
- * Move the pages to the run; pages that are busy are waited for until
- * @until_ns.  -EOPNOTSUPP if this memory cannot be moved; -EBUSY; -ENOMEM.  Some
- * may have been moved all the same.
+ * Move the pages of @m, and of what is taken with it, to their runs: by one call
+ * where mapping and runs are in one piece.  Pages that are busy are waited for
+ * until @until_ns.  -EOPNOTSUPP if this memory cannot be moved; -EBUSY; -ENOMEM.
+ * Some may have been moved all the same.
  */
 int gpusvm_isolate_move(struct migration *m, unsigned long until_ns);
 
-/* Which pages of the run have data, also after a failure. */
+/* Which pages of these runs have data, also after a failure. */
 void gpusvm_isolate_moved(struct migration *m);
 
 /*

@@ -44,6 +44,14 @@ static unsigned long end_of(const struct migration *m)
 	return m->start + (m->npages << PAGE_SHIFT);
 }
 
+/* The end of what is taken with @m, which lies behind it. */
+static unsigned long end_of_all(const struct migration *m)
+{
+	while (m->next)
+		m = m->next;
+	return end_of(m);
+}
+
 /*
  * 0 if nothing of the range is on a device; -EFAULT if all is, -EBUSY if some;
  * -EAGAIN if some is on its way, or the mapping is changing.
@@ -68,33 +76,49 @@ static int check_entries(const struct migration *m)
 
 static void clear_entries(struct migration *m)
 {
+	struct mm_struct *mm = m->mm;
+	struct migration *each;
 	struct page *page;
 	unsigned long i;
 
-	pthread_mutex_lock(&m->mm->pt_lock);
-	for (i = 0; i < m->npages; i++) {
-		page = m->pages[i];
-		if (page->vaddr)
-			gpusvm_devpt_clear(&m->mm->pt, page->vaddr);
-		page->migration = NULL;
-		page->removed = false;
+	pthread_mutex_lock(&mm->pt_lock);
+	for_each_taken_with(each, m) {
+		for (i = 0; i < each->npages; i++) {
+			page = each->pages[i];
+			if (page->vaddr)
+				gpusvm_devpt_clear(&mm->pt, page->vaddr);
+			page->migration = NULL;
+			page->removed = false;
+		}
 	}
-	pthread_mutex_unlock(&m->mm->pt_lock);
+	pthread_mutex_unlock(&mm->pt_lock);
+}
+
+/* pt_lock is held. */
+static int set_entries_of_one(struct migration *m)
+{
+	int err = check_entries(m);
+	unsigned long i;
+
+	for (i = 0; i < m->npages && !err; i++)
+		m->pages[i]->migration = m;
+	return err ? err
+		   : gpusvm_devpt_set_run(&m->mm->pt, m->start, m->pages,
+					  m->npages);
 }
 
 static int set_entries(struct migration *m)
 {
 	struct mm_struct *mm = m->mm;
-	unsigned long i;
-	int err;
+	struct migration *each;
+	int err = 0;
 
 	pthread_mutex_lock(&mm->pt_lock);
-	err = check_entries(m);
-	for (i = 0; i < m->npages && !err; i++)
-		m->pages[i]->migration = m;
-	if (!err)
-		err = gpusvm_devpt_set_run(&mm->pt, m->start, m->pages,
-					   m->npages);
+	for_each_taken_with(each, m) {
+		err = set_entries_of_one(each);
+		if (err)
+			break;
+	}
 	pthread_mutex_unlock(&mm->pt_lock);
 	if (err)
 		clear_entries(m);
@@ -129,12 +153,13 @@ enum obstacle {
 static int try_to_enter(struct migration *m, enum obstacle *obstacle)
 {
 	struct source *source = m->mm->source;
+	unsigned long end = end_of_all(m);
 	int err = 0;
 
 	if (gpusvm_migration_in_place(m))
-		gpusvm_mm_watch(m->mm, m->start, end_of(m));
+		gpusvm_mm_watch(m->mm, m->start, end);
 	else
-		err = gpusvm_trap(m->mm, m->start, end_of(m));
+		err = gpusvm_trap(m->mm, m->start, end);
 	if (err)
 		return err == -ENOMEM ? -ENOMEM : -EBUSY;
 	*obstacle = MIGRATION;
@@ -144,7 +169,7 @@ static int try_to_enter(struct migration *m, enum obstacle *obstacle)
 	*obstacle = EVENT;
 	if (!source->ops->settled(source)) {
 		*obstacle = REMOVAL;
-		if (!gpusvm_removal_pending(m->mm, m->start, end_of(m)))
+		if (!gpusvm_removal_pending(m->mm, m->start, end))
 			return 0;
 	}
 	clear_entries(m);
@@ -177,7 +202,7 @@ static int enter(struct migration *m)
 		else if (obstacle == MIGRATION)
 			wait_for_migration(mm);
 		else
-			gpusvm_removal_wait(mm, m->start, end_of(m));
+			gpusvm_removal_wait(mm, m->start, end_of_all(m));
 	} while (gpusvm_sys_now_ns() < end_ns);
 	return -EBUSY;
 }
@@ -188,19 +213,24 @@ static int enter(struct migration *m)
  */
 static bool stayed(struct migration *m)
 {
-	struct source *source = m->mm->source;
+	struct mm_struct *mm = m->mm;
+	struct source *source = mm->source;
+	const struct migration *each;
 	unsigned int attempt = 0;
 	unsigned long i, vaddr;
 	bool moved = false;
 
 	while (source->ops->settled(source))
-		gpusvm_handler_settle(m->mm, attempt++);
-	pthread_mutex_lock(&m->mm->pt_lock);
-	for (i = 0; i < m->npages && !moved; i++) {
-		vaddr = m->pages[i]->vaddr;
-		moved = vaddr && vaddr != m->start + (i << PAGE_SHIFT);
+		gpusvm_handler_settle(mm, attempt++);
+	pthread_mutex_lock(&mm->pt_lock);
+	for_each_taken_with(each, m) {
+		for (i = 0; i < each->npages && !moved; i++) {
+			vaddr = each->pages[i]->vaddr;
+			moved = vaddr &&
+				vaddr != each->start + (i << PAGE_SHIFT);
+		}
 	}
-	pthread_mutex_unlock(&m->mm->pt_lock);
+	pthread_mutex_unlock(&mm->pt_lock);
 	return !moved;
 }
 
@@ -212,11 +242,14 @@ static bool stayed(struct migration *m)
 static int take_by_move(struct migration *m, bool held, bool *busy)
 {
 	unsigned long until_ns = 0;
+	struct migration *each;
 	int err;
 
 	*busy = false;
-	m->technique = GPUSVM_TECHNIQUE_MOVE;
-	gpusvm_staging_get_empty(m->mm, &m->run);
+	for_each_taken_with(each, m) {
+		each->technique = GPUSVM_TECHNIQUE_MOVE;
+		gpusvm_staging_get_empty(m->mm, &each->run);
+	}
 	err = enter(m);
 	if (err)
 		return err;
@@ -230,14 +263,16 @@ static int take_by_move(struct migration *m, bool held, bool *busy)
 	gpusvm_isolate_moved(m);
 	if (!err && !stayed(m))
 		err = -EBUSY;
-	if (err) {
-		gpusvm_migrate_install(m);
-		/* As long as the entries keep other migrations away. */
-		if (held)
-			gpusvm_isolate_unprotect(m);
-		clear_entries(m);
-		gpusvm_staging_put(m->mm, m->run);
-	}
+	if (!err)
+		return 0;
+	for_each_taken_with(each, m)
+		gpusvm_migrate_install(each);
+	/* As long as the entries keep other migrations away. */
+	if (held)
+		gpusvm_isolate_unprotect(m);
+	clear_entries(m);
+	for_each_taken_with(each, m)
+		gpusvm_staging_put(m->mm, each->run);
 	return err;
 }
 
@@ -323,27 +358,23 @@ static int take_held(struct migration *m)
 	return err;
 }
 
-static int take(struct migration *m)
+/* Also of all that are taken with @m, as one. */
+static int take_moving(struct migration *m)
 {
-	bool can_hold = m->mm->features & GPUSVM_FEATURE_RWP;
-	int err = -EOPNOTSUPP;
+	struct migration *each;
 	bool busy;
+	int err;
 
-	if (gpusvm_migration_in_place(m))
-		return take_in_place(m);
-	if (m->mm->technique == GPUSVM_TECHNIQUE_MOVE) {
+	err = take_by_move(m, false, &busy);
+	if (err == -EBUSY) {
+		for_each_taken_with(each, m)
+			unshare_pages(each);
 		err = take_by_move(m, false, &busy);
-		if (err == -EBUSY) {
-			unshare_pages(m);
-			err = take_by_move(m, false, &busy);
-		}
-		if (busy && can_hold)
-			err = take_held(m);
 	}
-	if (err != -EOPNOTSUPP)
-		return err;
-	/* Who keeps pages from everybody cannot copy them himself. */
-	return can_hold ? -EBUSY : take_by_protect(m);
+	/* Of several each is tried alone after this. */
+	if (busy && !m->next && (m->mm->features & GPUSVM_FEATURE_RWP))
+		err = take_held(m);
+	return err;
 }
 
 static bool is_inside(const struct migration *m, unsigned long addr)
@@ -361,22 +392,73 @@ static bool is_needed(const struct migration *m)
 	       is_inside(m, (unsigned long)pthread_self());
 }
 
-int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
+/* Of one that nothing is taken with. */
+static int take(struct migration *m)
 {
-	int err;
+	int err = -EOPNOTSUPP;
 
+	/* In place it stays within reach. */
+	if (gpusvm_migration_in_place(m))
+		return take_in_place(m);
+	if (is_needed(m))
+		return -EBUSY;
+	if (m->mm->technique == GPUSVM_TECHNIQUE_MOVE)
+		err = take_moving(m);
+	if (err != -EOPNOTSUPP)
+		return err;
+	/* Who keeps pages from everybody cannot copy them himself. */
+	return m->mm->features & GPUSVM_FEATURE_RWP ? -EBUSY
+						    : take_by_protect(m);
+}
+
+static void prepare(struct migration *m, unsigned long start)
+{
 	m->start = start;
 	m->tid = gpusvm_threads_self();
 	m->to_device = true;
 	m->keep_pages = true;
-	/* In place it stays within reach. */
-	err = is_needed(m) && !gpusvm_migration_in_place(m) ? -EBUSY : take(m);
+}
+
+int gpusvm_migrate_out_begin(struct migration *m, unsigned long start)
+{
+	int err;
+
+	prepare(m, start);
+	err = take(m);
 	m->keep_pages = false;
 	if (!err)
 		return 0;
 	gpusvm_migrate_end(m);
 	gpusvm_pages_put(m->pages, m->npages);
 	return err;
+}
+
+/*
+ * Moving to staging only: who guards does so in pieces of his own,
+ * write-protection drops pages range by range, and pages that move in place are
+ * the kernel's work.
+ */
+bool gpusvm_migrate_out_begin_all(struct migration *m, unsigned long start)
+{
+	const struct mm_struct *mm = m->mm;
+	struct migration *each;
+	bool alone = false;
+	int err;
+
+	if (mm->technique != GPUSVM_TECHNIQUE_MOVE || mm->source->ops->guard)
+		return false;
+	for_each_taken_with(each, m) {
+		prepare(each, start);
+		start = end_of(each);
+		alone |= is_needed(each) || gpusvm_migration_in_place(each);
+	}
+	err = alone ? -EBUSY : take_moving(m);
+	for_each_taken_with(each, m) {
+		each->keep_pages = false;
+		if (err)
+			gpusvm_migrate_end(each);
+	}
+	return !err;
 }
 
 int gpusvm_migrate_out_commit(struct migration *m)

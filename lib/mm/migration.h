@@ -36,6 +36,8 @@ struct page;
 /**
  * struct migration - How an allocation moves; lives as long as it does
  * @mm: The address space
+ * @next: While it is taken from the CPU: what is taken with it, as one, and
+ *	lies right behind it; or NULL
  * @npages: Pages of the allocation
  * @pages: Its device pages
  * @ram: For each page, while it moves, the address of its data in system
@@ -68,6 +70,7 @@ struct page;
  */
 struct migration {
 	struct mm_struct *mm;
+	struct migration *next;
 	unsigned long npages;
 	struct page **pages;
 	unsigned long *ram;
@@ -114,6 +117,17 @@ void gpusvm_migration_fini(struct migration *m);
  * the mapping changed; -ENOMEM.
  */
 int gpusvm_migrate_out_begin(struct migration *m, unsigned long start);
+
+/* @m, and those that are taken with it. */
+#define for_each_taken_with(each, m) \
+	for ((each) = (m); (each); (each) = (each)->next)
+
+/*
+ * The same for @m and what is taken with it (@next), all or nothing: false if
+ * anything is in the way, and then nothing has changed, their pages neither.
+ * The other steps are of each by itself.
+ */
+bool gpusvm_migrate_out_begin_all(struct migration *m, unsigned long start);
 
 /*
  * The copy of @m completes by @fence: until then nothing is to be ended.

@@ -103,6 +103,8 @@ static unsigned long cut_fresh(struct mm_struct *mm, unsigned int order)
 			return 0;
 		staging->fresh[order].start = addr;
 		staging->fresh[order].end = addr + piece;
+		/* A mapping of its own, even if it lies behind the last one. */
+		staging->cut[order] = NULL;
 	}
 	addr = staging->fresh[order].start;
 	staging->fresh[order].start += size;
@@ -112,7 +114,7 @@ static unsigned long cut_fresh(struct mm_struct *mm, unsigned int order)
 static struct staging_run *run_create(struct mm_struct *mm, unsigned int order)
 {
 	unsigned long words = BITMAP_WORDS(1ul << order);
-	struct staging_run *run;
+	struct staging_run *run, *last;
 
 	run = gpusvm_alloc(sizeof(*run) + words * sizeof(run->filled[0]));
 	if (!run)
@@ -124,6 +126,10 @@ static struct staging_run *run_create(struct mm_struct *mm, unsigned int order)
 		gpusvm_free(run);
 		return NULL;
 	}
+	last = mm->staging.cut[order];
+	if (last)
+		last->behind = run;
+	mm->staging.cut[order] = run;
 	return run;
 }
 
@@ -197,6 +203,18 @@ static bool run_keep(struct mm_struct *mm, struct staging_run *run)
 	return true;
 }
 
+/* An empty run without an owner, best behind the one that was given last. */
+static struct staging_run *first_unowned(struct staging *staging,
+					 unsigned int order)
+{
+	const struct staging_run *last = staging->given[order];
+	struct staging_run *run = last ? last->behind : NULL;
+
+	if (run && !run->owner && !run->nfilled && !list_empty(&run->link))
+		return run;
+	return first_run(&staging->unowned[order]);
+}
+
 int gpusvm_staging_create(struct mm_struct *mm, unsigned long npages,
 			  struct staging_run **owner)
 {
@@ -205,7 +223,7 @@ int gpusvm_staging_create(struct mm_struct *mm, unsigned long npages,
 	struct staging_run *run;
 
 	pthread_mutex_lock(&staging->lock);
-	run = first_run(&staging->unowned[order]);
+	run = first_unowned(staging, order);
 	if (run)
 		list_del_init(&run->link);
 	else
@@ -214,8 +232,10 @@ int gpusvm_staging_create(struct mm_struct *mm, unsigned long npages,
 		run_use(staging, run);
 	else
 		run = run_create(mm, order);
-	if (run)
+	if (run) {
 		run->owner = owner;
+		staging->given[order] = run;
+	}
 	*owner = run;
 	pthread_mutex_unlock(&staging->lock);
 	if (!run)

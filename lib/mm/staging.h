@@ -13,6 +13,9 @@
  * filled one of another allocation, or of none.  To give pages back to the
  * kernel means an interrupt on every CPU where the program runs, so a run that
  * is filled when its owner goes stays so until its place is needed.
+ *
+ * Allocations that are made one after the other get runs that lie one behind the
+ * other, where that can be: what moves to them moves by one call.
  */
 #ifndef GPUSVM_MM_STAGING_H
 #define GPUSVM_MM_STAGING_H
@@ -28,6 +31,7 @@
  *	in use
  * @owner: The pointer that owns it, so that it can be swapped; or NULL
  * @addr: First address
+ * @behind: The run that was cut right behind it from the same piece, or NULL
  * @order: log2 of its length in pages
  * @nfilled: Pages that are there
  * @filled: Bitmap of these
@@ -36,6 +40,7 @@ struct staging_run {
 	struct list_head link;
 	struct staging_run **owner;
 	unsigned long addr;
+	struct staging_run *behind;
 	unsigned int order;
 	unsigned long nfilled;
 	unsigned long filled[];
@@ -60,6 +65,8 @@ struct staging_piece {
  * @retired: The same without an owner
  * @unowned: Empty runs without an owner, by order
  * @fresh: Address space not yet cut into runs, by order
+ * @cut: The run that was cut last from such, by order
+ * @given: The run that was given to an owner last, by order
  * @pieces: All address space that was taken
  * @bytes: Memory in idle filled runs
  * @limit: What @bytes is kept below
@@ -73,6 +80,8 @@ struct staging {
 		unsigned long start;
 		unsigned long end;
 	} fresh[STAGING_ORDERS];
+	struct staging_run *cut[STAGING_ORDERS];
+	struct staging_run *given[STAGING_ORDERS];
 	struct staging_piece *pieces;
 	unsigned long bytes;
 	unsigned long limit;

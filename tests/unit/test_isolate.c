@@ -70,6 +70,72 @@ static void moved_after_failure_knows_what_came(void **state)
 	assert_int_equal(m.ram[7], 0);
 }
 
+/* ---- Together ---- */
+
+/* A second one, behind the first, with pages of its own. */
+static struct migration second;
+static struct dev_pagemap *second_pgmap;
+
+static void chain_second(void)
+{
+	unsigned long i;
+
+	second_pgmap = fake_devmem_create(16);
+	assert_int_equal(gpusvm_migration_init(&second, mm, 16), 0);
+	second.start = m.start + (N << PAGE_SHIFT);
+	for (i = 0; i < 16; i++)
+		second.pages[i] = &second_pgmap->pages[i];
+	m.next = &second;
+}
+
+static void unchain_second(void)
+{
+	m.next = NULL;
+	gpusvm_staging_get_empty(mm, &second.run);
+	gpusvm_migration_fini(&second);
+	assert_true(fake_devmem_destroy(second_pgmap));
+	gpusvm_staging_get_empty(mm, &m.run);
+}
+
+/* 12 pages have a run of 16: the next one does not begin where they end. */
+static void move_together_goes_to_the_right_runs(void **state)
+{
+	(void)state;
+	chain_second();
+	assert_ptr_equal(m.run->behind, second.run);
+	fake_fill(window(FIRST), N, 1);
+	fake_fill(window(FIRST + N), 16, 2);
+	assert_int_equal(gpusvm_isolate_move(&m, 0), 0);
+	assert_int_equal(fake->count[FAKE_OP_TAKE], 2);
+	gpusvm_isolate_moved(&m);
+	assert_int_equal(m.run->nfilled, N);
+	assert_int_equal(second.run->nfilled, 16);
+	assert_int_equal(m.ram[N - 1], m.run->addr + ((N - 1) << PAGE_SHIFT));
+	assert_int_equal(second.ram[0], second.run->addr);
+	assert_true(fake_matches((void *)m.run->addr, N, 1));
+	assert_true(fake_matches((void *)second.run->addr, 16, 2));
+	unchain_second();
+}
+
+static void move_together_that_fails_knows_what_came(void **state)
+{
+	(void)state;
+	chain_second();
+	fake_fill(window(FIRST), N, 1);
+	fake_fill(window(FIRST + N), 16, 2);
+	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_TAKE,
+						   .times = 2,
+						   .max_pages = 12 });
+	fake_source_fail(fake, FAKE_OP_TAKE, -ENOMEM);
+	assert_int_equal(gpusvm_isolate_move(&m, 0), -ENOMEM);
+	gpusvm_isolate_moved(&m);
+	assert_int_equal(m.run->nfilled, N);
+	assert_int_equal(second.run->nfilled, 12);
+	assert_int_not_equal(second.ram[11], 0);
+	assert_int_equal(second.ram[12], 0);
+	unchain_second();
+}
+
 static void protect_returns_eagain_or_ebusy(void **state)
 {
 	(void)state;
@@ -174,6 +240,8 @@ int main(void)
 		isolate_test(move_of_two_pieces_asks_for_each),
 		isolate_test(move_of_no_mapping_returns_ebusy),
 		isolate_test(moved_after_failure_knows_what_came),
+		isolate_test(move_together_goes_to_the_right_runs),
+		isolate_test(move_together_that_fails_knows_what_came),
 		isolate_test(protect_returns_eagain_or_ebusy),
 		isolate_test(unprotect_goes_on_behind_what_is_gone),
 		isolate_test(copy_copies_runs_and_leaves_holes),

@@ -589,9 +589,27 @@ static void own_stack_and_thread_data_are_busy(void **state)
 	assert_nothing_on_device();
 }
 
+/* As one they do not go either, and nothing is begun. */
+static void own_stack_keeps_what_would_go_with_it(void **state)
+{
+	unsigned long stack = (unsigned long)__builtin_frame_address(0);
+	struct migration second;
+
+	(void)state;
+	assert_int_equal(gpusvm_migration_init(&second, mm, N), 0);
+	m.next = &second;
+	assert_false(gpusvm_migrate_out_begin_all(
+		&m, (stack & PAGE_MASK) - (N + N / 2) * PAGE_SIZE));
+	m.next = NULL;
+	assert_int_equal(fake->count[FAKE_OP_TAKE], 0);
+	assert_int_equal(fake->count[FAKE_OP_TRAP], 0);
+	gpusvm_migration_fini(&second);
+}
+
 static const struct CMUnitTest moving[] = {
 	move_test(out_filled_memory_arrives),
 	move_test(own_stack_and_thread_data_are_busy),
+	move_test(own_stack_keeps_what_would_go_with_it),
 	move_test(out_untouched_memory_has_no_data),
 	move_test(out_half_touched_memory_has_holes),
 	move_test(out_neighbours_stay),

@@ -253,6 +253,53 @@ static void create_prefers_an_empty_run(void **state)
 	destroy(&b);
 }
 
+/* What is made one after the other can be moved to by one call. */
+static void create_prefers_the_run_behind(void **state)
+{
+	struct staging_run *owner[8], *third, *fifth;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(owner); i++) {
+		create(&owner[i], 16);
+		if (i)
+			assert_ptr_equal(owner[i - 1]->behind, owner[i]);
+	}
+	third = owner[2];
+	fifth = owner[4];
+	destroy(&owner[4]);
+	destroy(&owner[3]);
+	destroy(&owner[2]);
+	/* Nothing is free behind the last one: the first that was given back. */
+	assert_ptr_equal(create(&owner[4], 16), fifth);
+	/* Behind that all are in use. */
+	create(&owner[3], 16);
+	assert_ptr_equal(create(&owner[2], 16), third);
+	destroy(&owner[4]);
+	destroy(&owner[3]);
+	/* The fifth would be first; the fourth is behind the third. */
+	assert_ptr_equal(create(&owner[3], 16), third->behind);
+	assert_ptr_equal(create(&owner[4], 16), fifth);
+	for (i = 0; i < ARRAY_SIZE(owner); i++)
+		destroy(&owner[i]);
+}
+
+/* A piece is a mapping of its own, wherever it lies. */
+static void last_run_of_a_piece_has_none_behind(void **state)
+{
+	struct staging_run *owner[3];
+
+	(void)state;
+	create(&owner[0], 256);
+	create(&owner[1], 256);
+	create(&owner[2], 256);
+	assert_ptr_equal(owner[0]->behind, owner[1]);
+	assert_null(owner[1]->behind);
+	destroy(&owner[0]);
+	destroy(&owner[1]);
+	destroy(&owner[2]);
+}
+
 static void destroy_without_run_does_nothing(void **state)
 {
 	struct staging_run *none = NULL;
@@ -653,6 +700,8 @@ int main(void)
 		staging_test(destroy_then_create_uses_the_run_again),
 		staging_test(destroy_beyond_limit_gives_pages_back),
 		staging_test(create_prefers_an_empty_run),
+		staging_test(create_prefers_the_run_behind),
+		staging_test(last_run_of_a_piece_has_none_behind),
 		staging_test(retired_runs_make_room_for_those_in_use),
 		staging_test(destroy_without_run_does_nothing),
 		staging_test(create_without_memory_returns_enomem),
