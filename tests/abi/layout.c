@@ -288,6 +288,10 @@ static void user_space(void)
 	FIELD(struct gpusvm_copy_engine_ops, destroy);
 	TYPE(struct gpusvm_copy_engine);
 	FIELD(struct gpusvm_copy_engine, ops);
+	TYPE(struct gpusvm_batch_entry);
+	FIELD(struct gpusvm_batch_entry, range);
+	FIELD(struct gpusvm_batch_entry, devmem);
+	FIELD(struct gpusvm_batch_entry, err);
 	TYPE(struct gpusvm_copy_engine_opts);
 	FIELD(struct gpusvm_copy_engine_opts, size);
 	FIELD(struct gpusvm_copy_engine_opts, type);

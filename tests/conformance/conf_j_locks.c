@@ -2,6 +2,8 @@
 /* Conformance, group J: what only the checking build can report. */
 #include "fake_driver.h"
 
+#include <gpusvm/batch.h>
+
 #ifdef GPUSVM_DEBUG_LOCKS
 #include "lockdep.h"
 #endif
@@ -10,6 +12,7 @@ static void conf_127_migration_without_the_lock(void **state)
 {
 #ifdef GPUSVM_DEBUG_LOCKS
 	static const struct drm_gpusvm_ctx ctx;
+	struct gpusvm_batch_entry entry;
 	struct fake_driver *d = fake_driver_create(NULL);
 	unsigned char *mem = test_map(SZ_64K, SZ_64K);
 	struct drm_gpusvm_range *range = fake_range_at(d, mem, SZ_64K);
@@ -40,6 +43,17 @@ static void conf_127_migration_without_the_lock(void **state)
 					    &ctx);
 	gpusvm_mm_read_unlock(test_mm);
 	assert_int_equal(gpusvm_lockdep_reports(), before + 2);
+	assert_filled(mem, SZ_64K, 1);
+
+	/* A batch, without either. */
+	alloc = fake_alloc_create(d, SZ_64K);
+	alloc->state = FAKE_ALLOC_GIVEN;
+	entry = (struct gpusvm_batch_entry){
+		.range = range,
+		.devmem = &alloc->base,
+	};
+	(void)!gpusvm_migrate_batch_to_devmem(&d->gpusvm, &entry, 1, &ctx);
+	assert_int_equal(gpusvm_lockdep_reports(), before + 4);
 	assert_filled(mem, SZ_64K, 1);
 #else
 	(void)state;
