@@ -7,11 +7,13 @@
  * With the ready pool and copy engine, as a runtime would use them.
  *
  * argv[1]: move or wp; mprotect for that source; argv[2]: largest range in
- * bytes, 0 for a page; argv[3]: huge, for transparent huge pages; disk, for device memory in
- * an unnamed file in the working directory.  GPUSVM_STRESS_SECONDS: how long
+ * bytes, 0 for a page; argv[3]: huge, for transparent huge pages; disk, for
+ * device memory in an unnamed file in the working directory; batch, for up to 32
+ * neighbours in one call.  GPUSVM_STRESS_SECONDS: how long
  * (5).  GPUSVM_TEST_ENGINE: the copy engine; uring has device memory in a file.
  */
 #include <drm/drm_gpusvm.h>
+#include <gpusvm/batch.h>
 #include <gpusvm/copy.h>
 #include <gpusvm/devmem.h>
 #include <gpusvm/gpusvm.h>
@@ -31,6 +33,7 @@
 #include "engine.h"
 
 #define ADDERS 3
+#define MOST_IN_BATCH 32
 #define ALIGNMENT (2ul << 20)
 #define MEMORY (8ul << 20)
 #define WORDS (MEMORY / sizeof(unsigned long))
@@ -149,24 +152,9 @@ static struct block *block_create(size_t size)
 	return block;
 }
 
-/* Move the range around an address to the device, and perhaps home again. */
-static unsigned long migrate(unsigned long addr, bool evict)
+/* How a migration ended: whether the block is on the device, or was. */
+static bool end(struct block *block, int err, bool evict)
 {
-	const struct drm_gpusvm_ctx ctx = { .devmem_possible = 1 };
-	struct drm_gpusvm_range *range;
-	struct block *block;
-	int err;
-
-	range = drm_gpusvm_range_find_or_insert(svm, addr, 0, ~0ul, &ctx);
-	if (IS_ERR(range))
-		die("drm_gpusvm_range_find_or_insert", PTR_ERR(range));
-	block = block_create(drm_gpusvm_range_size(range));
-	if (!block)
-		return 0;
-	kref_get(&block->refs);
-	gpusvm_mm_read_lock(mm);
-	err = drm_gpusvm_migrate_to_devmem(svm, range, &block->devmem, &ctx);
-	gpusvm_mm_read_unlock(mm);
 	if (err) {
 		/* Some or all of it is there already, or is on its way. */
 		if (err != -EFAULT && err != -EBUSY)
@@ -179,6 +167,67 @@ static unsigned long migrate(unsigned long addr, bool evict)
 	}
 	kref_put(&block->refs, block_release);
 	return !err;
+}
+
+/* The range around an address, and two references to a block for it, or NULL. */
+static struct drm_gpusvm_range *find(unsigned long addr, struct block **block)
+{
+	const struct drm_gpusvm_ctx ctx = { .devmem_possible = 1 };
+	struct drm_gpusvm_range *range;
+
+	range = drm_gpusvm_range_find_or_insert(svm, addr, 0, ~0ul, &ctx);
+	if (IS_ERR(range))
+		die("drm_gpusvm_range_find_or_insert", PTR_ERR(range));
+	*block = block_create(drm_gpusvm_range_size(range));
+	if (*block)
+		kref_get(&(*block)->refs);
+	return range;
+}
+
+/* Move the range around an address to the device, and perhaps home again. */
+static unsigned long migrate(unsigned long addr, bool evict)
+{
+	const struct drm_gpusvm_ctx ctx = { .devmem_possible = 1 };
+	struct drm_gpusvm_range *range;
+	struct block *block;
+	int err;
+
+	range = find(addr, &block);
+	if (!block)
+		return 0;
+	gpusvm_mm_read_lock(mm);
+	err = drm_gpusvm_migrate_to_devmem(svm, range, &block->devmem, &ctx);
+	gpusvm_mm_read_unlock(mm);
+	return end(block, err, evict);
+}
+
+/* The same with up to @n neighbours from there on. */
+static unsigned long migrate_batch(unsigned long addr, unsigned int n,
+				   bool evict)
+{
+	const struct drm_gpusvm_ctx ctx = { .devmem_possible = 1 };
+	struct gpusvm_batch_entry entries[MOST_IN_BATCH];
+	unsigned long last = (unsigned long)words + MEMORY, done = 0;
+	struct block *blocks[MOST_IN_BATCH];
+	unsigned int i, count;
+	int err;
+
+	for (count = 0; count < n && addr < last; count++) {
+		entries[count].range = find(addr, &blocks[count]);
+		if (!blocks[count])
+			break;
+		entries[count].devmem = &blocks[count]->devmem;
+		addr = drm_gpusvm_range_end(entries[count].range);
+	}
+	gpusvm_mm_read_lock(mm);
+	err = gpusvm_migrate_batch_to_devmem(svm, entries, count, &ctx);
+	gpusvm_mm_read_unlock(mm);
+	/* Each says itself. */
+	if (err && err != -EFAULT && err != -EBUSY)
+		die("gpusvm_migrate_batch_to_devmem", err);
+	for (i = 0; i < count; i++)
+		done += end(blocks[i], entries[i].err, evict);
+	return done;
 }
 
 static void *add(void *arg)
@@ -321,11 +370,23 @@ static void set_up(const char *how, unsigned long largest, bool disk)
 		die("drm_gpusvm_init", err);
 }
 
+static unsigned long migrate_some(unsigned int *seed, bool batch)
+{
+	unsigned long addr =
+		(unsigned long)words + (unsigned long)rand_r(seed) % MEMORY;
+	bool evict = rand_r(seed) % 2;
+
+	if (!batch)
+		return migrate(addr, evict);
+	return migrate_batch(
+		addr, 1 + (unsigned int)rand_r(seed) % MOST_IN_BATCH, evict);
+}
+
 /* Returns how many migrations there were; *@added, how many additions. */
-static unsigned long run(unsigned int seed, unsigned long ms,
+static unsigned long run(unsigned int seed, unsigned long ms, bool batch,
 			 unsigned long *added, unsigned long *sent)
 {
-	unsigned long end = gpusvm_jiffies64() + ms, migrations = 0;
+	unsigned long until = gpusvm_jiffies64() + ms, migrations = 0;
 	unsigned int seeds[ADDERS + 1];
 	pthread_t adder[ADDERS], sender;
 	void *count;
@@ -336,11 +397,8 @@ static unsigned long run(unsigned int seed, unsigned long ms,
 	for (i = 0; i < ADDERS; i++)
 		pthread_create(&adder[i], NULL, add, &seeds[i]);
 	pthread_create(&sender, NULL, send, &seeds[ADDERS]);
-	while (gpusvm_jiffies64() < end)
-		migrations +=
-			migrate((unsigned long)words +
-					(unsigned long)rand_r(&seed) % MEMORY,
-				rand_r(&seed) % 2);
+	while (gpusvm_jiffies64() < until)
+		migrations += migrate_some(&seed, batch);
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	for (*added = 0, i = 0; i < ADDERS; i++) {
 		pthread_join(adder[i], &count);
@@ -361,7 +419,7 @@ int main(int argc, char **argv)
 	int err;
 
 	if (argc < 3) {
-		printf("usage: %s move|wp|mprotect BYTES [huge|disk]\n",
+		printf("usage: %s move|wp|mprotect BYTES [huge|disk|batch]\n",
 		       argv[0]);
 		return 2;
 	}
@@ -370,7 +428,7 @@ int main(int argc, char **argv)
 	map_words(argc > 3 && !strcmp(argv[3], "huge"));
 	printf("seed: GPUSVM_TEST_SEED=%u\n", seed);
 	migrations = run(seed, 1000 * strtoul(seconds ? seconds : "5", NULL, 0),
-			 &added, &sent);
+			 argc > 3 && !strcmp(argv[3], "batch"), &added, &sent);
 
 	for (i = 0; i < WORDS; i++)
 		sum += words[i];

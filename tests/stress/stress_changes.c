@@ -11,9 +11,11 @@
  * GPUSVM_STRESS_SECONDS: how long (5).
  * GPUSVM_TEST_LATER: if set, migrations go on after the call that started them,
  * many at a time (later.h).
+ * GPUSVM_TEST_BATCH: if set, ranges of 64 KiB migrate in batches (batches.h).
  * GPUSVM_TEST_HOOKS: if set, changes are announced (gpusvm/hooks.h); they always
  * are where nothing else tells of them.
  */
+#include "batches.h"
 #include "fake_driver.h"
 #include "later.h"
 
@@ -569,6 +571,17 @@ static void start_all_the_time(struct stress *s)
 		      result.most_under_way);
 }
 
+static void batch_all_the_time(struct stress *s)
+{
+	struct batches_result result = { .wrong = 0 };
+
+	batches_run(s->d, s->mem, ARENAS * ARENA_SIZE, is_over, s, &result);
+	s->migrations = result.migrations;
+	__atomic_fetch_add(&s->wrong, result.wrong, __ATOMIC_RELAXED);
+	print_message("%lu batches, %lu ranges stayed\n", result.batches,
+		      result.stayed);
+}
+
 /* ---- The test ---- */
 
 static void make_arena(struct stress *s, unsigned int i)
@@ -613,12 +626,14 @@ static void tell(struct stress *s)
 
 static void stress_changes(void **state)
 {
-	const struct fake_driver_config config = {
+	const unsigned long small_chunks[] = { SZ_64K, PS };
+	struct fake_driver_config config = {
 		.devmem_bytes = 2 * ARENAS * ARENA_SIZE,
 	};
 	struct stress *s = gpusvm_alloc(sizeof(*s));
 	pthread_t thread[ARENAS], touching;
 	bool later = getenv("GPUSVM_TEST_LATER") != NULL;
+	bool batches = getenv("GPUSVM_TEST_BATCH") != NULL;
 	struct test_area *area;
 	unsigned int i;
 
@@ -633,6 +648,10 @@ static void stress_changes(void **state)
 		make_arena(s, i);
 	if (later)
 		later_start_engine();
+	if (batches) {
+		config.chunks = small_chunks;
+		config.num_chunks = 2;
+	}
 	s->d = fake_driver_create(&config);
 	/* An error is easier to read than a signal. */
 	s->d->careful = true;
@@ -643,6 +662,8 @@ static void stress_changes(void **state)
 	test_thread_start(&touching, toucher, s);
 	if (later)
 		start_all_the_time(s);
+	else if (batches)
+		batch_all_the_time(s);
 	else
 		migrate_all_the_time(s);
 	for (i = 0; i < ARENAS; i++)
