@@ -74,6 +74,7 @@ extern const struct measure idle_measures[];
 extern const struct measure hook_measures[];
 extern const struct measure engine_measures[];
 extern const struct measure parallel_measures[];
+extern const struct measure batch_measures[];
 extern const struct measure bound_measures[];
 
 /**

@@ -12,8 +12,9 @@
 #define SECONDS_MAX 3600
 
 static const struct measure *const families[] = {
-	roundtrip_measures, fault_measures,  devfault_measures, idle_measures,
-	hook_measures,	    engine_measures, parallel_measures, bound_measures,
+	roundtrip_measures, fault_measures, devfault_measures,
+	idle_measures,	    hook_measures,  engine_measures,
+	parallel_measures,  batch_measures, bound_measures,
 };
 
 struct settings {

@@ -155,7 +155,8 @@ static int create_parts(struct rig *rig, const struct rig_opts *opts)
 	rig->pte = gpusvm_alloc(opts->count * opts->chunk / gpusvm_page_size() *
 				sizeof(rig->pte[0]));
 	rig->slot = gpusvm_alloc(opts->count * sizeof(rig->slot[0]));
-	if (!rig->pte || !rig->slot)
+	rig->entry = gpusvm_alloc(opts->count * sizeof(rig->entry[0]));
+	if (!rig->pte || !rig->slot || !rig->entry)
 		return -ENOMEM;
 	for (i = 0; i < opts->count; i++)
 		rig->slot[i].rig = rig;
@@ -201,6 +202,7 @@ int rig_destroy(struct rig *rig)
 					rig->base_bytes);
 	err = gpusvm_devmem_pool_destroy(rig->pool);
 	area_destroy(&rig->data);
+	gpusvm_free(rig->entry);
 	gpusvm_free(rig->slot);
 	gpusvm_free(rig->pte);
 	gpusvm_free(rig);
@@ -276,14 +278,19 @@ static void free_device_pages(struct rig *rig, size_t i)
 	gpusvm_devmem_pool_free(rig->pool, rig->slot[i].pfn, rig->chunk);
 }
 
+static void init_slot(struct rig *rig, struct slot *slot)
+{
+	gpusvm_init_completion(&slot->released);
+	drm_gpusvm_devmem_init(&slot->devmem, NULL, rig->mm, rig->ops,
+			       &rig->dpagemap, rig->chunk);
+}
+
 static int out_once(struct rig *rig, struct slot *slot)
 {
 	const struct drm_gpusvm_ctx ctx = { .devmem_possible = 1 };
 	int err;
 
-	gpusvm_init_completion(&slot->released);
-	drm_gpusvm_devmem_init(&slot->devmem, NULL, rig->mm, rig->ops,
-			       &rig->dpagemap, rig->chunk);
+	init_slot(rig, slot);
 	gpusvm_mm_read_lock(rig->mm);
 	err = drm_gpusvm_migrate_to_devmem(&rig->svm, slot->range,
 					   &slot->devmem, &ctx);
@@ -306,6 +313,49 @@ int rig_out(struct rig *rig, size_t i)
 	}
 	if (err)
 		free_device_pages(rig, i);
+	return err;
+}
+
+/* Those that stayed are the first *@n entries afterwards. */
+static int out_all_once(struct rig *rig, size_t *n)
+{
+	const struct drm_gpusvm_ctx ctx = { .devmem_possible = 1 };
+	size_t i, stayed = 0;
+	int err;
+
+	for (i = 0; i < *n; i++)
+		init_slot(rig, to_slot(rig->entry[i].devmem));
+	gpusvm_mm_read_lock(rig->mm);
+	err = gpusvm_migrate_batch_to_devmem(&rig->svm, rig->entry, *n, &ctx);
+	gpusvm_mm_read_unlock(rig->mm);
+	for (i = 0; i < *n; i++)
+		if (rig->entry[i].err)
+			rig->entry[stayed++] = rig->entry[i];
+	*n = stayed;
+	return err;
+}
+
+int rig_out_all(struct rig *rig, size_t first, size_t n)
+{
+	struct slot *slot = &rig->slot[first];
+	int tries, err = 0;
+	size_t i;
+
+	for (i = 0; !err && i < n; i++, slot++) {
+		err = gpusvm_devmem_pool_alloc(rig->pool, rig->chunk,
+					       &slot->pfn);
+		rig->entry[i] = (struct gpusvm_batch_entry){
+			.range = slot->range,
+			.devmem = &slot->devmem,
+		};
+	}
+	if (err)
+		return err;
+	for (tries = 0; tries < TRIES; tries++) {
+		err = out_all_once(rig, &n);
+		if (err != -EAGAIN && err != -EBUSY)
+			break;
+	}
 	return err;
 }
 

@@ -7,6 +7,7 @@
 #define GPUSVM_BENCH_RIG_H
 
 #include <drm/drm_gpusvm.h>
+#include <gpusvm/batch.h>
 #include <gpusvm/devmem.h>
 #include <gpusvm/gpusvm.h>
 
@@ -69,6 +70,7 @@ struct slot {
  * @chunk: Bytes of a range
  * @count: Slots
  * @slot: The slots
+ * @entry: For those that move in one call
  * @pte: The device's page table, by pages of @data
  * @ops: The callbacks
  * @base_pfn: Device memory that the baseline uses
@@ -85,6 +87,7 @@ struct rig {
 	unsigned long chunk;
 	size_t count;
 	struct slot *slot;
+	struct gpusvm_batch_entry *entry;
 	uint64_t *pte;
 	const struct drm_gpusvm_devmem_ops *ops;
 	unsigned long base_pfn;
@@ -113,6 +116,8 @@ int rig_insert(struct rig *rig, size_t i);
 void rig_remove(struct rig *rig, size_t i);
 /* Move slot @i, which has a range, to the device. */
 int rig_out(struct rig *rig, size_t i);
+/* The same of @n slots from @first on, in one call. */
+int rig_out_all(struct rig *rig, size_t first, size_t n);
 /* Get its pages and commit. */
 int rig_map(struct rig *rig, size_t i);
 /* Bring it home by eviction. */
