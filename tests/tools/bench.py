@@ -22,7 +22,8 @@ QUICK = '''roundtrip_2m_4k_memcpy roundtrip_2m_4k_best roundtrip_2m_thp_memcpy
     cpufault_64k cpufault_2m cpufault_2m_best cpufault_any_cpu devfault_2m
     idle_touch idle_run munmap_unmirrored uring_2m uring_2m_cpu parallel_faults
     parallel_faults_in_thread batch_64k bound_cpufault_any_cpu bound_uring_2m
-    bound_parallel_faults bound_roundtrip_2m_4k bound_roundtrip_2m_thp
+    bound_uring_2m_cpu bound_parallel_faults bound_roundtrip_2m_4k
+    bound_roundtrip_2m_thp
     bound_roundtrip_2m_4k_best bound_roundtrip_2m_thp_best
     bound_roundtrip_2m_wp bound_cpufault_4k bound_cpufault_64k'''.split()
 # A million ranges take a while to make.

@@ -121,9 +121,8 @@ static uint8_t *next_chunk(struct copies *copies, bool base)
 }
 
 /* There and back; what comes back must be what went. */
-static int copy_both_ways(struct copies *copies)
+static int copy_both_ways(struct copies *copies, uint8_t *ram)
 {
-	uint8_t *ram = next_chunk(copies, false);
 	uint8_t mark = ram[CHUNK - 1];
 	int err;
 
@@ -138,8 +137,9 @@ static int copy_both_ways(struct copies *copies)
 
 static int ours(void *state, double *value)
 {
+	uint8_t *ram = next_chunk(state, false);
 	uint64_t since = now_ns();
-	int err = copy_both_ways(state);
+	int err = copy_both_ways(state, ram);
 
 	*value = gb_per_s(2 * CHUNK, now_ns() - since);
 	return err;
@@ -156,6 +156,14 @@ static int base(void *state, double *value)
 	memcpy(ram, device, CHUNK);
 	*value = gb_per_s(2 * CHUNK, now_ns() - since);
 	return 0;
+}
+
+static uint64_t thread_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 #if GPUSVM_HAVE_LIBURING
@@ -245,17 +253,38 @@ static int transfer(struct bare_ring *bare, size_t at, bool write)
 	return err;
 }
 
+static int transfer_both_ways(struct bare_ring *bare)
+{
+	size_t at = bare->next++ % CHUNKS * CHUNK;
+	int err = transfer(bare, at, true);
+
+	return err ? err : transfer(bare, at, false);
+}
+
 static int bound(void *state, double *value)
 {
-	struct bare_ring *bare = state;
-	size_t at = bare->next++ % CHUNKS * CHUNK;
 	uint64_t since = now_ns();
-	int err;
+	int err = transfer_both_ways(state);
 
-	err = transfer(bare, at, true);
-	if (!err)
-		err = transfer(bare, at, false);
 	*value = gb_per_s(2 * CHUNK, now_ns() - since);
+	return err;
+}
+
+static int bound_cpu(void *state, double *value)
+{
+	uint64_t since = thread_ns();
+	int err = transfer_both_ways(state);
+
+	*value = us_each(thread_ns() - since, 1);
+	return err;
+}
+
+static int bound_cpu_base(void *state, double *value)
+{
+	uint64_t since = now_ns();
+	int err = transfer_both_ways(state);
+
+	*value = us_each(now_ns() - since, 1);
 	return err;
 }
 
@@ -275,22 +304,17 @@ static int setup_ring(void **state, const void *config)
 
 #define bound NULL
 #define bound_base NULL
+#define bound_cpu NULL
+#define bound_cpu_base NULL
 #define teardown_ring NULL
 #endif
-
-static uint64_t thread_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* Both of the same copy: the round of ours, and as the baseline its duration. */
 static int cpu_ours(void *state, double *value)
 {
+	uint8_t *ram = next_chunk(state, false);
 	uint64_t since = thread_ns();
-	int err = copy_both_ways(state);
+	int err = copy_both_ways(state, ram);
 
 	*value = us_each(thread_ns() - since, 1);
 	return err;
@@ -298,8 +322,9 @@ static int cpu_ours(void *state, double *value)
 
 static int cpu_base(void *state, double *value)
 {
+	uint8_t *ram = next_chunk(state, false);
 	uint64_t since = now_ns();
-	int err = copy_both_ways(state);
+	int err = copy_both_ways(state, ram);
 
 	*value = us_each(now_ns() - since, 1);
 	return err;
@@ -342,6 +367,19 @@ const struct measure engine_measures[] = {
 		.setup = setup_ring,
 		.ours = bound,
 		.base = bound_base,
+		.teardown = teardown_ring,
+	},
+	{
+		.name = "bound_uring_2m_cpu",
+		.what = "CPU time of the thread that makes bare io_uring "
+			"requests",
+		.baseline = "how long they take",
+		.unit = "us",
+		.better = LOWER,
+		.placement = UNPINNED,
+		.setup = setup_ring,
+		.ours = bound_cpu,
+		.base = bound_cpu_base,
 		.teardown = teardown_ring,
 	},
 	{ .name = NULL },
