@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "small_driver.h"
+
 #define NODE "/sys/devices/system/node/node%d/"
 
 int nodes[64];
@@ -187,22 +189,9 @@ static const struct drm_gpusvm_devmem_ops devmem_ops = {
 	.copy_to_ram = gpusvm_memcpy_to_ram,
 };
 
-static void invalidate(struct drm_gpusvm *svm,
-		       struct drm_gpusvm_notifier *notifier,
-		       const struct mmu_notifier_range *mmu_range)
-{
-	const struct drm_gpusvm_ctx ctx = { .in_notifier = 1 };
-	struct drm_gpusvm_range *range = NULL;
-
-	drm_gpusvm_for_each_range(range, notifier, mmu_range->start,
-				  mmu_range->end) {
-		drm_gpusvm_range_unmap_pages(svm, range, &ctx);
-		if (mmu_range->event == MMU_NOTIFY_UNMAP)
-			drm_gpusvm_range_set_unmapped(range, mmu_range);
-	}
-}
-
-static const struct drm_gpusvm_ops svm_ops = { .invalidate = invalidate };
+static const struct drm_gpusvm_ops svm_ops = {
+	.invalidate = small_driver_invalidate,
+};
 
 static void keep_log(enum gpusvm_log_level level, const char *message,
 		     void *priv)

@@ -17,6 +17,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "small_driver.h"
+
 #define ALIGNMENT (2ul << 20)
 
 struct block {
@@ -96,34 +98,12 @@ static const struct drm_gpusvm_devmem_ops devmem_ops = {
 	.copy_to_ram = copy_to_ram,
 };
 
-static struct drm_pagemap_device_addr
-map_page(struct drm_pagemap *map, struct device *dev, struct page *page,
-	 unsigned int order, enum dma_data_direction dir)
-{
-	(void)map;
-	(void)dev;
-	return drm_pagemap_device_addr_encode(
-		(unsigned long)gpusvm_page_address(page),
-		DRM_INTERCONNECT_DRIVER, order, dir);
-}
-
-static void invalidate(struct drm_gpusvm *gpusvm,
-		       struct drm_gpusvm_notifier *notifier,
-		       const struct mmu_notifier_range *mmu_range)
-{
-	const struct drm_gpusvm_ctx ctx = { .in_notifier = 1 };
-	struct drm_gpusvm_range *range = NULL;
-
-	drm_gpusvm_for_each_range(range, notifier, mmu_range->start,
-				  mmu_range->end) {
-		drm_gpusvm_range_unmap_pages(gpusvm, range, &ctx);
-		if (mmu_range->event == MMU_NOTIFY_UNMAP)
-			drm_gpusvm_range_set_unmapped(range, mmu_range);
-	}
-}
-
-static const struct drm_pagemap_ops pagemap_ops = { .device_map = map_page };
-static const struct drm_gpusvm_ops svm_ops = { .invalidate = invalidate };
+static const struct drm_pagemap_ops pagemap_ops = {
+	.device_map = small_driver_device_map,
+};
+static const struct drm_gpusvm_ops svm_ops = {
+	.invalidate = small_driver_invalidate,
+};
 static unsigned long chunks[] = { 2ul << 20, 64ul << 10, 0 };
 
 int device_open(enum gpusvm_source source)

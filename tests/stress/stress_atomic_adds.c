@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "small_driver.h"
 
 #define ADDERS 3
 #define MOST_IN_BATCH 32
@@ -89,31 +90,12 @@ static const struct drm_gpusvm_devmem_ops devmem_ops = {
 	.copy_to_ram = gpusvm_copy_to_ram,
 };
 
-static struct drm_pagemap_device_addr
-device_map(struct drm_pagemap *map, struct device *dev, struct page *page,
-	   unsigned int order, enum dma_data_direction dir)
-{
-	(void)map;
-	(void)dev;
-	return drm_pagemap_device_addr_encode(
-		(unsigned long)gpusvm_page_address(page),
-		DRM_INTERCONNECT_DRIVER, order, dir);
-}
-
-static void invalidate(struct drm_gpusvm *gpusvm,
-		       struct drm_gpusvm_notifier *notifier,
-		       const struct mmu_notifier_range *mmu_range)
-{
-	const struct drm_gpusvm_ctx ctx = { .in_notifier = 1 };
-	struct drm_gpusvm_range *range = NULL;
-
-	drm_gpusvm_for_each_range(range, notifier, mmu_range->start,
-				  mmu_range->end)
-		drm_gpusvm_range_unmap_pages(gpusvm, range, &ctx);
-}
-
-static const struct drm_pagemap_ops pagemap_ops = { .device_map = device_map };
-static const struct drm_gpusvm_ops svm_ops = { .invalidate = invalidate };
+static const struct drm_pagemap_ops pagemap_ops = {
+	.device_map = small_driver_device_map,
+};
+static const struct drm_gpusvm_ops svm_ops = {
+	.invalidate = small_driver_invalidate,
+};
 
 static void log_line(enum gpusvm_log_level level, const char *message,
 		     void *priv)
