@@ -186,6 +186,18 @@ static long place_batch(unsigned long start, unsigned long npages,
 	return err ? err : (long)batch.count;
 }
 
+/*
+ * A kernel without nodes has no move_pages(2), and one node, where all is; where
+ * there are several somebody keeps us from it.
+ */
+static int without_call(void)
+{
+	struct nodes memory;
+
+	gpusvm_nodes_read("has_memory", &memory);
+	return gpusvm_nodes_count(&memory) > 1 ? -EPERM : 0;
+}
+
 long gpusvm_nodes_place(unsigned long start, unsigned long npages,
 			struct placement *placement, unsigned long address,
 			unsigned long step)
@@ -200,7 +212,7 @@ long gpusvm_nodes_place(unsigned long start, unsigned long npages,
 		ret = place_batch(start + offset, n, placement,
 				  address + offset, step);
 		if (ret < 0)
-			return ret == -ENOSYS ? 0 : ret;
+			return ret == -ENOSYS ? without_call() : ret;
 		elsewhere += ret;
 	}
 	return elsewhere;

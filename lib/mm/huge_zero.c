@@ -13,8 +13,6 @@
 #include "scan.h"
 #include "small_file.h"
 
-#define HUGE_SIZE (2ul << 20)
-
 /* The number at @text, and @text behind it and a dot. */
 static unsigned int next_number(const char **text)
 {
@@ -68,8 +66,8 @@ unsigned long gpusvm_huge_zero_clip(struct mm_struct *mm, unsigned long from,
 
 	if (!mm->splits_huge_zero)
 		return len;
-	for (at = ALIGN_UP(from, HUGE_SIZE); at + HUGE_SIZE <= end;
-	     at += HUGE_SIZE)
+	for (at = ALIGN_UP(from, HUGE_PAGE_SIZE); at + HUGE_PAGE_SIZE <= end;
+	     at += HUGE_PAGE_SIZE)
 		if (gpusvm_scan_pages(mm, at, 1, &state) || !is_safe(state))
 			return at > from ? at - from : PAGE_SIZE;
 	return len;

@@ -17,9 +17,6 @@
 #include "sys.h"
 #include "vma.h"
 
-/* A huge page that the CPU maps as one, on every architecture with 4K pages. */
-#define HUGE_SIZE (2ul << 20)
-
 /*
  * The kernel itself tries several times; what is in the way may be one of its
  * own threads at work on the page.
@@ -41,10 +38,10 @@ static unsigned long end_of(const struct migration *m)
  */
 static void split_at(const struct migration *m, unsigned long addr)
 {
-	unsigned long start = max(ALIGN_DOWN(addr, HUGE_SIZE), m->start);
-	unsigned long end = min(ALIGN_UP(addr, HUGE_SIZE), end_of(m));
+	unsigned long start = max(ALIGN_DOWN(addr, HUGE_PAGE_SIZE), m->start);
+	unsigned long end = min(ALIGN_UP(addr, HUGE_PAGE_SIZE), end_of(m));
 
-	if (start < end && (addr & (HUGE_SIZE - 1)) &&
+	if (start < end && (addr & (HUGE_PAGE_SIZE - 1)) &&
 	    (!(m->mm->features & GPUSVM_FEATURE_PAGEMAP_SCAN) ||
 	     gpusvm_placement_is_huge(m->mm, start)))
 		gpusvm_sys_madvise(start, end - start, MADV_COLD);
@@ -124,9 +121,10 @@ static int place_on_device(const struct migration *m)
 
 	count = (unsigned long)gpusvm_nodes_count(&placement.nodes);
 	for (addr = m->start; addr < end_of(m) && !elsewhere; addr = next) {
-		next = min(ALIGN_DOWN(addr, HUGE_SIZE) + HUGE_SIZE, end_of(m));
-		placement.node = gpusvm_nodes_nth(&placement.nodes,
-						  (addr / HUGE_SIZE) % count);
+		next = min(ALIGN_DOWN(addr, HUGE_PAGE_SIZE) + HUGE_PAGE_SIZE,
+			   end_of(m));
+		placement.node = gpusvm_nodes_nth(
+			&placement.nodes, (addr / HUGE_PAGE_SIZE) % count);
 		placement.spread = count > 1 &&
 				   !gpusvm_placement_is_huge(m->mm, addr);
 		if (placement.spread)
