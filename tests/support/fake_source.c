@@ -87,9 +87,11 @@ bool fake_is_zero(const void *page, unsigned long npages)
 
 void fake_source_plan(struct fake_source *fake, struct fake_plan plan)
 {
+	pthread_mutex_lock(&fake->lock);
 	if (fake->nplans == FAKE_MAX_PLANS)
 		abort();
 	fake->plans[fake->nplans++] = plan;
+	pthread_mutex_unlock(&fake->lock);
 }
 
 void fake_source_fail(struct fake_source *fake, enum fake_op op, long error)
@@ -101,7 +103,9 @@ void fake_source_fail(struct fake_source *fake, enum fake_op op, long error)
 
 void fake_source_forget_plans(struct fake_source *fake)
 {
+	pthread_mutex_lock(&fake->lock);
 	fake->nplans = 0;
+	pthread_mutex_unlock(&fake->lock);
 }
 
 /* The plan for this call of an operation, or NULL. */

@@ -215,11 +215,9 @@ static void fault_with_eagain_tries_again(void **state)
 	pthread_mutex_lock(&mm->pt_lock);
 	fake->flags[40] = FAKE_TRAPPED;
 	pthread_mutex_unlock(&mm->pt_lock);
-	pthread_mutex_lock(&fake->lock);
 	fake_source_plan(fake, (struct fake_plan){ .op = FAKE_OP_ZERO,
 						   .times = 20,
 						   .error = -EAGAIN });
-	pthread_mutex_unlock(&fake->lock);
 	push_fault(40, false, false);
 	unit_wait_until(fake_present(fake_addr(fake, 40)));
 	assert_int_equal(fake_source_count(fake, FAKE_OP_ZERO), 21);

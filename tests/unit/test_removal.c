@@ -42,14 +42,14 @@ static void (*at_nap)(unsigned long nap);
 static bool tell_time(const unsigned long *args, long *ret)
 {
 	(void)args;
-	*ret = (long)now_ns;
+	*ret = (long)READ_ONCE(now_ns);
 	return true;
 }
 
 static bool take_nap(const unsigned long *args, long *ret)
 {
 	(void)ret;
-	now_ns += args[0];
+	WRITE_ONCE(now_ns, now_ns + args[0]);
 	if (++naps > MAX_NAPS)
 		fail_msg("it naps for ever");
 	if (at_nap)
@@ -618,7 +618,7 @@ static void wait_is_for_removals_told_while_it_locks(void **state)
 	gpusvm_down_write(&mm->event_lock);
 	unit_thread_start(&waiter, wait_in_thread, &m);
 	unit_thread_settle(&waiter);
-	now_ns++;
+	WRITE_ONCE(now_ns, now_ns + 1);
 	gpusvm_removal_note(mm, m.start, m.start + PAGE_SIZE);
 	gpusvm_up_write(&mm->event_lock);
 	unit_thread_join(&waiter);
