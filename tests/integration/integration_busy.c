@@ -126,7 +126,9 @@ static void busy_memory_is_taken_or_stays(void **state)
 	/* Write-protection does not see that a page is being written to. */
 	if (features & GPUSVM_FEATURE_MOVE)
 		start(&busy[n++], mem, &stop, write_for_ever);
-	for (i = 0; i < ROUNDS; i++) {
+	/* Held pages are taken sooner or later. */
+	for (i = 0; i < ROUNDS || (!taken && (features & GPUSVM_FEATURE_RWP));
+	     i++) {
 		err = fake_migrate(d, range, NULL);
 		if (err != -EBUSY && err != -EFAULT)
 			assert_ret(err, 0);
@@ -136,15 +138,13 @@ static void busy_memory_is_taken_or_stays(void **state)
 	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
 	for (i = 0; i < n; i++)
 		test_thread_join(busy[i].thread);
-	print_message("taken: %u of %u\n", taken, ROUNDS);
+	print_message("taken: %u of %u\n", taken, i);
 	for (i = 0; i < n; i++)
 		assert_int_equal(busy[i].wrong, 0);
 	for (i = READERS; i < READERS + ADDERS; i++)
 		added += busy[i].done;
 	assert_int_equal(*(unsigned long *)(mem + ADD_AT), added);
 	assert_filled(mem, READ_SIZE, 1);
-	if (features & GPUSVM_FEATURE_RWP)
-		assert_true(taken > 0);
 }
 
 static const struct CMUnitTest tests[] = {

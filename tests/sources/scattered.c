@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define RANGES 100000ul
-#define PAGE 4096ul
+#define PAGE gpusvm_page_size()
 /* What the kernel allows unless told, of which half is the program's. */
 #define MOST_MAPPINGS (65530ul / 2)
 

@@ -32,6 +32,14 @@
 #define RW (PROT_READ | PROT_WRITE)
 #define SKIPPED 77
 
+/* End the test, which cannot run here. */
+__attribute__((noreturn)) static void skip(const char *why)
+{
+	printf("%s: ", why);
+	fflush(stdout);
+	_exit(SKIPPED);
+}
+
 static void fill(unsigned char *mem, size_t size, unsigned int tag)
 {
 	size_t i;
@@ -149,7 +157,7 @@ static void locked_memory_is_refused(void)
 	fill(mem, SIZE, 3);
 	/* The bare call: that of a sanitizer does nothing. */
 	if (syscall(SYS_mlock, mem, SIZE))
-		_exit(SKIPPED);
+		skip("memory cannot be locked here");
 	check(device_take(mem, SIZE) == -EBUSY);
 	check(matches(mem, SIZE, 3));
 	device_check_empty();
@@ -303,8 +311,7 @@ static void later_handler_goes_behind(void)
 	unsigned char *mem = device_map(SIZE, RW);
 
 #ifdef __SANITIZE_THREAD__
-	/* Its own handler is what the kernel knows of. */
-	_exit(SKIPPED);
+	skip("the kernel knows of ThreadSanitizer's handler only");
 #endif
 	set_action((void *)on_segv_info, SA_SIGINFO);
 	check(!device_open(GPUSVM_SOURCE_MPROTECT));
@@ -340,8 +347,7 @@ static void later_handler_outlives_close_and_open(void)
 	int i;
 
 #ifdef __SANITIZE_THREAD__
-	/* Its own handler is what the kernel knows of. */
-	_exit(SKIPPED);
+	skip("the kernel knows of ThreadSanitizer's handler only");
 #endif
 	set_action((void *)on_segv_info, SA_SIGINFO);
 	check(!device_open(GPUSVM_SOURCE_MPROTECT));
@@ -645,7 +651,7 @@ static void child_has_data_and_the_programs_handler(void)
 static void forbid_userfaultfd(void)
 {
 	if (test_forbid_userfaultfd(SECCOMP_RET_ERRNO | EPERM))
-		_exit(SKIPPED);
+		skip("seccomp filters cannot be had here");
 }
 
 static void without_userfaultfd_mprotect_is_used(void)
@@ -707,7 +713,7 @@ static void user_mode_only_serves_user_mode_only(void)
 	int fds[2];
 
 	if (err == -EPERM || err == -ENOSYS)
-		_exit(SKIPPED);
+		skip("userfaultfd for user mode only cannot be had here");
 	check(!err && !pipe(fds));
 	check(device_features() & GPUSVM_FEATURE_USERFAULTFD);
 	check(device_features() & GPUSVM_FEATURE_EVENTS);
@@ -731,7 +737,7 @@ static void rwp_needs_no_signal(void)
 	err = device_open(GPUSVM_SOURCE_AUTO);
 	check(err != -ENOSYS || device_log_has("Linux 7.3"));
 	if (err == -EPERM || err == -ENOSYS)
-		_exit(SKIPPED);
+		skip("there is no UFFD_FEATURE_RWP here (Linux 7.3)");
 	check(!err && !pipe(fds));
 	check(device_features() & GPUSVM_FEATURE_RWP);
 	check(device_features() & GPUSVM_FEATURE_MOVE);
@@ -791,7 +797,8 @@ static const struct test {
 /* Seconds for one of them. */
 #define LIMIT 30
 
-static bool run(const struct test *test)
+/* What it ended with; it has told why it was skipped. */
+static int run(const struct test *test)
 {
 	int status;
 	pid_t pid;
@@ -805,25 +812,30 @@ static bool run(const struct test *test)
 		_exit(0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return false;
+		return EXIT_FAILURE;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
 		printf("skip: %s\n", test->name);
 	else if (status)
 		printf("FAILED: %s (status %#x)\n", test->name, status);
 	else
 		printf("ok: %s\n", test->name);
-	return !status || (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
 {
-	bool ok = true;
+	bool failed = false, passed = false;
 	size_t i;
+	int err;
 
 	/* What is chosen here is the tests' business. */
 	unsetenv("GPUSVM_SOURCE");
-	for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-		if (argc < 2 || strstr(tests[i].name, argv[1]))
-			ok &= run(&tests[i]);
-	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+	for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		if (argc > 1 && !strstr(tests[i].name, argv[1]))
+			continue;
+		err = run(&tests[i]);
+		passed |= !err;
+		failed |= err && err != SKIPPED;
+	}
+	return failed ? EXIT_FAILURE : passed ? EXIT_SUCCESS : SKIPPED;
 }

@@ -6,7 +6,8 @@
  *
  * With the ready pool and copy engine, as a runtime would use them.
  *
- * argv[1]: move or wp; mprotect for that source; argv[2]: largest range in
+ * argv[1]: move or wp; mprotect, sigbus, sigbus_wp or rwp for that source;
+ * argv[2]: largest range in
  * bytes, 0 for a page; argv[3]: huge, for transparent huge pages; disk, for
  * device memory in an unnamed file in the working directory; batch, for up to 32
  * neighbours in one call.  GPUSVM_STRESS_SECONDS: how long
@@ -401,7 +402,8 @@ int main(int argc, char **argv)
 	int err;
 
 	if (argc < 3) {
-		printf("usage: %s move|wp|mprotect BYTES [huge|disk|batch]\n",
+		printf("usage: %s move|wp|mprotect|sigbus|sigbus_wp|rwp BYTES "
+		       "[huge|disk|batch]\n",
 		       argv[0]);
 		return 2;
 	}
