@@ -22,8 +22,8 @@ musl) file=--native-file tests=false ;;
     ;;
 esac
 shift
-build=${BUILD-build-$kind}
-cache=${GPUSVM_VM_CACHE-$build/vm-kernels}
+build=${BUILD:-build-$kind}
+cache=${GPUSVM_VM_CACHE:-$build/vm-kernels}
 
 scripts/deps.sh "$kind" >&2 || exit 77
 mkdir -p "$build" "$cache"

@@ -168,6 +168,9 @@ def failed(result):
 
 def main():
     options = arguments()
+    if options.update and any(name in os.environ for name in (
+            'FLAVOUR', 'KERNELS', 'TOPOLOGIES', 'USERS')):
+        sys.exit('--update is for the whole matrix')
     folder = pathlib.Path(options.build, 'vm-matrix')
     folder.mkdir(exist_ok=True)
     cells = [Cell(kernel, topology, user, folder)

@@ -86,12 +86,16 @@ def arguments():
                         help='each test so many times')
     parser.add_argument('--stress', type=int, default=4,
                         help='GPUSVM_STRESS_SECONDS')
+    parser.add_argument('--limit', type=float, default=float('inf'),
+                        help='seconds for all; what is left then has failed')
     parser.add_argument('--append', default='', help='for the kernel')
     parser.add_argument('--json', help='write the results there, too')
     parser.add_argument('--verbose', action='store_true',
                         help='the output of every test')
     parser.add_argument('--wrap', nargs=argparse.REMAINDER)
     options = parser.parse_args()
+    end = time.monotonic() + options.limit
+    options.left = lambda: max(end - time.monotonic(), 1)
     if not options.build and not options.wrap:
         parser.error('--build or --wrap is needed')
     options.cache = os.environ.get('GPUSVM_VM_CACHE') or \
@@ -260,7 +264,10 @@ def boot(options, kernel, tree, tests):
     said = []
     began = time.monotonic()
     longest = max(test.seconds for test in tests) + 60
-    for line in machine.lines(longest, START):
+    for line in machine.lines(min(longest, options.left()), START):
+        if options.left() <= 1:
+            print('no time is left', flush=True)
+            break
         if line == '@start':
             started = True
         elif not started:
@@ -288,6 +295,9 @@ def run_in_guests(options, kernel, tree, tests):
     results = []
     why = 'the guest did not come so far'
     for _ in range(BOOTS):
+        if options.left() <= 1:
+            why = 'no time was left'
+            break
         try:
             for result in boot(options, kernel, tree, tests[len(results):]):
                 result.show(options.verbose)
