@@ -133,8 +133,9 @@ struct gpusvm_mm_opts {
  *	decides; later ones get the same object.
  *
  * A process has one mirrored address space; each successful open needs a
- * gpusvm_mm_close().  The first one starts the fault handler: a thread per CPU
- * and one more, at least three and at most eight.
+ * gpusvm_mm_close().  The first one starts the fault handler: a thread for each CPU
+ * that the caller may run on, at most eight (&struct gpusvm_mm_opts.handlers
+ * limits it), and one more, or two: at least three.
  *
  * Context: Any thread; may sleep.  Not from a callback.
  * Return: 0; -EINVAL for a bad argument or a bad GPUSVM_SOURCE in the
