@@ -39,6 +39,8 @@ static int copy_and_move(struct bare *bare, size_t at)
 	uint8_t *staging = bare->staging.start + at;
 
 	memcpy(staging, bare->source.start + at, bare->chunk);
+	/* For the next to serve this, who hears of it by the kernel only. */
+	__atomic_fetch_add(&bare->served, 0, __ATOMIC_RELEASE);
 	return uffd_move(bare->uffd, bare->data.start + at, staging,
 			 bare->chunk);
 }
@@ -49,7 +51,7 @@ static void serve(struct bare *bare, uintptr_t addr)
 	int err;
 
 	at -= at % bare->chunk;
-	__atomic_fetch_add(&bare->served, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&bare->served, 1, __ATOMIC_ACQUIRE);
 	err = bare->moves ? copy_and_move(bare, at) : copy(bare, at);
 	if (err)
 		__atomic_store_n(&bare->err, err, __ATOMIC_RELAXED);
