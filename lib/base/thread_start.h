@@ -8,7 +8,8 @@
 
 /*
  * Run @fn(@arg) on a new thread with a stack of @size bytes in private memory,
- * *@stack, and all signals blocked: a program's handlers do not run on it.
+ * *@stack, its thread-local storage excluded from ranges, and all signals
+ * blocked: a program's handlers do not run on it.
  * pthread_create() uses malloc(), so not in a callback.  When the thread has
  * been joined, gpusvm_free_pages(*@stack, @size).  0, -ENOMEM or -EAGAIN.
  */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "exclude.h"
 #include "thread_start.h"
 
 #define SIZE (1ul << 20) /* a sanitizer needs most of it */
@@ -39,17 +40,36 @@ void *__wrap_gpusvm_alloc_pages(size_t size, size_t align)
 	return last_stack;
 }
 
+/* More than a libc has room for next to a thread's stack. */
+static __thread volatile char storage[4000];
+
 struct seen {
 	unsigned long local;
+	bool self_is_private;
+	bool storage_is_private;
 	sigset_t blocked;
 	char name[16];
 };
+
+/* In the window, or excluded. */
+static bool is_private(unsigned long addr)
+{
+	unsigned long start = 0, end = ~0ul, first, last;
+
+	gpusvm_alloc_window(&first, &last);
+	return (addr >= first && addr < last) ||
+	       !gpusvm_exclude_clip(addr, &start, &end);
+}
 
 static void *look_around(void *arg)
 {
 	struct seen *seen = arg;
 
 	seen->local = (unsigned long)__builtin_frame_address(0);
+	seen->self_is_private = is_private((unsigned long)pthread_self());
+	seen->storage_is_private =
+		is_private((unsigned long)storage) &&
+		is_private((unsigned long)storage + sizeof(storage) - 1);
 	pthread_sigmask(SIG_BLOCK, NULL, &seen->blocked);
 	return arg;
 }
@@ -74,6 +94,8 @@ static void thread_has_a_private_stack_and_no_signals(void **state)
 	gpusvm_alloc_window(&start, &end);
 	assert_in_range(stack, start, end - SIZE);
 	assert_in_range(seen.local, stack, (unsigned long)stack + SIZE - 1);
+	assert_true(seen.self_is_private);
+	assert_true(seen.storage_is_private);
 	for (sig = 1; sig < 32; sig++) {
 		if (sig != SIGKILL && sig != SIGSTOP)
 			assert_int_equal(sigismember(&seen.blocked, sig), 1);
