@@ -97,8 +97,7 @@ static long place_on_any(unsigned long start, unsigned long npages,
 	int node, tried = placement->spread ? -1 : placement->node;
 	long elsewhere = place(start, npages, placement);
 
-	for (node = 0;
-	     node < MAX_NODES && elsewhere > 0 && placement->err == -ENOMEM;
+	for (node = 0; node < MAX_NODES && elsewhere > 0 && placement->err < 0;
 	     node++) {
 		if (node == tried || !gpusvm_nodes_has(&placement->nodes, node))
 			continue;
@@ -173,7 +172,8 @@ int gpusvm_in_place_out(struct migration *m)
 }
 
 /*
- * If the nodes of the policy are full, any that is not the device's will do
+ * If the nodes of the policy are full or, as the local one may be, not to be used
+ * by this process, any that is not the device's will do
  * before the pages stay there, as when memory is allocated.
  */
 static long place_elsewhere(const struct migration *m, unsigned long addr,
@@ -206,7 +206,7 @@ static long place_at_home(const struct migration *m, unsigned long addr,
 		gpusvm_nodes_add(&placement.nodes, placement.node);
 	}
 	elsewhere = place_on_any(addr, npages, &placement);
-	if (elsewhere && placement.err == -ENOMEM && !placement.strict)
+	if (elsewhere && placement.err < 0 && !placement.strict)
 		elsewhere = place_elsewhere(m, addr, npages);
 	*full |= elsewhere && placement.err == -ENOMEM;
 	return elsewhere;
