@@ -17,6 +17,7 @@
 #include "in_place.h"
 #include "isolate.h"
 #include "mm.h"
+#include "nofault.h"
 #include "page.h"
 #include "page_size.h"
 #include "populate.h"
@@ -389,7 +390,8 @@ static bool is_inside(const struct migration *m, unsigned long addr)
 static bool is_needed(const struct migration *m)
 {
 	return is_inside(m, (unsigned long)__builtin_frame_address(0)) ||
-	       is_inside(m, (unsigned long)pthread_self());
+	       is_inside(m, (unsigned long)pthread_self()) ||
+	       is_inside(m, (unsigned long)&gpusvm_nofault);
 }
 
 /* Of one that nothing is taken with. */
