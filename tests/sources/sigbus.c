@@ -541,6 +541,7 @@ static void waiting_thread_takes_signals(void)
 }
 
 static sigjmp_buf out;
+static bool may_interrupt;
 
 static void leave(int sig)
 {
@@ -550,6 +551,9 @@ static void leave(int sig)
 
 static void *interrupt_until_out(void *arg)
 {
+	/* To leave pthread_create() is no good: musl tells who it made last. */
+	while (!__atomic_load_n(&may_interrupt, __ATOMIC_ACQUIRE))
+		sched_yield();
 	while (!__atomic_load_n(&go_on, __ATOMIC_ACQUIRE)) {
 		pthread_kill(*(pthread_t *)arg, SIGUSR1);
 		sched_yield();
@@ -577,6 +581,7 @@ static void waiting_thread_may_jump_out(void)
 		check(!sigaction(SIGUSR1, &action, NULL));
 		check(!pthread_create(&interrupter, NULL, interrupt_until_out,
 				      &self));
+		__atomic_store_n(&may_interrupt, true, __ATOMIC_RELEASE);
 		(void)*(volatile unsigned char *)(mem + PAGE);
 		check(false);
 	}
