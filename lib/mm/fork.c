@@ -60,6 +60,12 @@ static void after_fork_in_parent(void)
 	struct mmu_notifier_range range;
 
 	if (mm) {
+		/*
+		 * The kernel lets us go on when its event has been read: whoever
+		 * is at it is to find us here, or it is told a second time.
+		 */
+		gpusvm_down_read(&mm->event_lock);
+		gpusvm_up_read(&mm->event_lock);
 		WRITE_ONCE(mm->forking, false);
 		describe_fork(mm, &range);
 		gpusvm_notify_end(&range);
