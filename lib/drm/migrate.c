@@ -79,8 +79,11 @@ static int check(struct drm_gpusvm *gpusvm, const struct moving *moving,
 	if (!gpusvm_mm_alive(gpusvm->mm))
 		return -EFAULT;
 	if ((start < vma->start || start >= vma->end) &&
-	    gpusvm_vma_find(gpusvm->mm, start, vma))
+	    gpusvm_vma_find(gpusvm->mm, start, vma)) {
+		/* What a look-up leaves that found none is not for the next. */
+		*vma = (struct vma){ .end = 0 };
 		return -ENOENT;
+	}
 	if (!gpusvm_vma_covers(gpusvm->mm, vma, start, end))
 		return -EINVAL;
 	return vma->anon ? 0 : -EBUSY;
