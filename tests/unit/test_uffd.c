@@ -6,35 +6,13 @@
  */
 #include "unit_uffd.h"
 
-#include "alloc.h"
 #include "page_size.h"
-
-#define ADDR 0x700000000000ul
-#define FROM 0x600000000000ul
-
-static struct source *source;
 
 static int setup(void **state)
 {
 	(void)state;
 	uffd_script_start();
-	expect_descriptor(UFFD);
-	if (gpusvm_uffd_open(GPUSVM_SOURCE_AUTO, &source))
-		return -1;
-	nclosed = 0;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	expect_close();
-	source->ops->close(source);
-	gpusvm_set_log(NULL, NULL, GPUSVM_LOG_ERROR);
-	if (fake_sys_problem() || !was_closed(UFFD))
-		return -1;
-	fake_sys_reset();
-	return gpusvm_alloc_live() ? -1 : 0;
+	return uffd_source_open(GPUSVM_SOURCE_AUTO);
 }
 
 /* ---- Messages ---- */
@@ -524,7 +502,8 @@ static void open_that_fails_leaves_nothing(void **state)
 	assert_int_equal(gpusvm_alloc_live(), blocks);
 }
 
-#define uffd_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define uffd_test(fn) \
+	cmocka_unit_test_setup_teardown(fn, setup, uffd_source_close)
 
 int main(void)
 {

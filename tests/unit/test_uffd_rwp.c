@@ -5,36 +5,14 @@
  */
 #include "unit_uffd.h"
 
-#include "alloc.h"
 #include "page_size.h"
-
-#define ADDR 0x700000000000ul
-#define FROM 0x600000000000ul
-
-static struct source *source;
 
 static int setup(void **state)
 {
 	(void)state;
 	uffd_script_start();
 	kernel_features |= UFFD_FEATURE_RWP;
-	expect_descriptor(UFFD);
-	if (gpusvm_uffd_open(GPUSVM_SOURCE_USERFAULTFD_RWP, &source))
-		return -1;
-	nclosed = 0;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	expect_close();
-	source->ops->close(source);
-	gpusvm_set_log(NULL, NULL, GPUSVM_LOG_ERROR);
-	if (fake_sys_problem() || !was_closed(UFFD))
-		return -1;
-	fake_sys_reset();
-	return gpusvm_alloc_live() ? -1 : 0;
+	return uffd_source_open(GPUSVM_SOURCE_USERFAULTFD_RWP);
 }
 
 static void give_fault(const unsigned long *args, const void *priv)
@@ -190,7 +168,8 @@ static void what_cannot_be_let_go_is_woken(void **state)
 	assert_script_played();
 }
 
-#define rwp_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define rwp_test(fn) \
+	cmocka_unit_test_setup_teardown(fn, setup, uffd_source_close)
 
 int main(void)
 {

@@ -12,6 +12,7 @@
 #include <gpusvm/gpusvm.h>
 #include <string.h>
 
+#include "alloc.h"
 #include "compiler.h"
 #include "fake_sys.h"
 #include "source.h"
@@ -164,6 +165,35 @@ static inline bool was_closed(unsigned long fd)
 		if (closed[i] == fd)
 			return true;
 	return false;
+}
+
+/* ---- A source that was opened, for what is asked of it ---- */
+
+#define ADDR 0x700000000000ul
+#define FROM 0x600000000000ul
+
+static struct source *source;
+
+/* After uffd_script_start(), and what else the kernel is to have. */
+static inline int uffd_source_open(enum gpusvm_source wanted)
+{
+	expect_descriptor(UFFD);
+	if (gpusvm_uffd_open(wanted, &source))
+		return -1;
+	nclosed = 0;
+	return 0;
+}
+
+static inline int uffd_source_close(void **state)
+{
+	(void)state;
+	expect_close();
+	source->ops->close(source);
+	gpusvm_set_log(NULL, NULL, GPUSVM_LOG_ERROR);
+	if (fake_sys_problem() || !was_closed(UFFD))
+		return -1;
+	fake_sys_reset();
+	return gpusvm_alloc_live() ? -1 : 0;
 }
 
 #endif /* TESTS_UNIT_UFFD_H */
