@@ -14,6 +14,7 @@
 #include "page_size.h"
 #include "placement.h"
 #include "populate.h"
+#include "scan.h"
 #include "sys.h"
 #include "vma.h"
 
@@ -26,11 +27,6 @@
 /* How often pages may go while absent ones are filled. */
 #define POPULATE_ATTEMPTS 1000
 
-static unsigned long end_of(const struct migration *m)
-{
-	return m->start + (m->npages << PAGE_SHIFT);
-}
-
 /*
  * A huge page moves as a whole: split one that lies across the end of the
  * range.  To call a part of it cold does that (5.4), and no harm; so where it is
@@ -39,11 +35,12 @@ static unsigned long end_of(const struct migration *m)
 static void split_at(const struct migration *m, unsigned long addr)
 {
 	unsigned long start = max(ALIGN_DOWN(addr, HUGE_PAGE_SIZE), m->start);
-	unsigned long end = min(ALIGN_UP(addr, HUGE_PAGE_SIZE), end_of(m));
+	unsigned long end =
+		min(ALIGN_UP(addr, HUGE_PAGE_SIZE), gpusvm_migration_limit(m));
 
 	if (start < end && (addr & (HUGE_PAGE_SIZE - 1)) &&
 	    (!(m->mm->features & GPUSVM_FEATURE_PAGEMAP_SCAN) ||
-	     gpusvm_placement_is_huge(m->mm, start)))
+	     gpusvm_scan_is_huge(m->mm, start)))
 		gpusvm_sys_madvise(start, end - start, MADV_COLD);
 }
 
@@ -60,10 +57,10 @@ static int populate(const struct migration *m)
 	struct vma piece;
 	int err;
 
-	for (addr = m->start; addr < end_of(m); addr = next) {
+	for (addr = m->start; addr < gpusvm_migration_limit(m); addr = next) {
 		if (gpusvm_vma_piece(m->mm, addr, &piece))
 			return -EBUSY;
-		next = min(piece.end, end_of(m));
+		next = min(piece.end, gpusvm_migration_limit(m));
 		if (!piece.read)
 			continue;
 		fault.write = piece.write;
@@ -119,13 +116,14 @@ static int place_on_device(const struct migration *m)
 	long elsewhere = 0;
 
 	count = (unsigned long)gpusvm_nodes_count(&placement.nodes);
-	for (addr = m->start; addr < end_of(m) && !elsewhere; addr = next) {
+	for (addr = m->start; addr < gpusvm_migration_limit(m) && !elsewhere;
+	     addr = next) {
 		next = min(ALIGN_DOWN(addr, HUGE_PAGE_SIZE) + HUGE_PAGE_SIZE,
-			   end_of(m));
+			   gpusvm_migration_limit(m));
 		placement.node = gpusvm_nodes_nth(
 			&placement.nodes, (addr / HUGE_PAGE_SIZE) % count);
 		placement.spread = count > 1 &&
-				   !gpusvm_placement_is_huge(m->mm, addr);
+				   !gpusvm_scan_is_huge(m->mm, addr);
 		if (placement.spread)
 			place(addr, (next - addr) >> PAGE_SHIFT, &placement);
 		placement.spread = false;
@@ -163,7 +161,7 @@ int gpusvm_in_place_out(struct migration *m)
 	if (err || !m->mm->several_nodes)
 		return err;
 	split_at(m, m->start);
-	split_at(m, end_of(m));
+	split_at(m, gpusvm_migration_limit(m));
 	gpusvm_nodes_find(m->start, m->npages, m->ram);
 	err = place_on_device(m);
 	if (err)

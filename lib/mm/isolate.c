@@ -105,13 +105,10 @@ static long take_piece(struct migration *m, unsigned long offset,
 static void make_room_for_huge_pages(struct migration *m)
 {
 	unsigned long step = HUGE_PAGE_SIZE >> PAGE_SHIFT;
-	unsigned char state;
 	unsigned long i;
 
 	for (i = 0; i + step <= m->npages; i += step)
-		if (!gpusvm_scan_pages(m->mm, m->start + (i << PAGE_SHIFT), 1,
-				       &state) &&
-		    (state & PAGE_IS_HUGE))
+		if (gpusvm_scan_is_huge(m->mm, m->start + (i << PAGE_SHIFT)))
 			gpusvm_staging_drop(m->mm, m->run, i, step);
 }
 

@@ -40,17 +40,12 @@
 /* How long to wait, without looking, for another migration of the memory. */
 #define WAIT_NS (1000ul * 1000)
 
-static unsigned long end_of(const struct migration *m)
-{
-	return m->start + (m->npages << PAGE_SHIFT);
-}
-
 /* The end of what is taken with @m, which lies behind it. */
 static unsigned long end_of_all(const struct migration *m)
 {
 	while (m->next)
 		m = m->next;
-	return end_of(m);
+	return gpusvm_migration_limit(m);
 }
 
 /*
@@ -62,11 +57,12 @@ static int check_entries(const struct migration *m)
 	unsigned long addr, n = 0;
 	struct page *page;
 
-	if (gpusvm_change_overlaps(m->mm, m->start, end_of(m)))
+	if (gpusvm_change_overlaps(m->mm, m->start, gpusvm_migration_limit(m)))
 		return -EAGAIN;
-	if (!gpusvm_devpt_next(&m->mm->pt, m->start, end_of(m)))
+	if (!gpusvm_devpt_next(&m->mm->pt, m->start, gpusvm_migration_limit(m)))
 		return 0;
-	for (addr = m->start; addr < end_of(m); addr += PAGE_SIZE) {
+	for (addr = m->start; addr < gpusvm_migration_limit(m);
+	     addr += PAGE_SIZE) {
 		page = gpusvm_devpt_get(&m->mm->pt, addr);
 		if (page && page->migration)
 			return -EAGAIN;
@@ -380,7 +376,7 @@ static int take_moving(struct migration *m)
 
 static bool is_inside(const struct migration *m, unsigned long addr)
 {
-	return addr >= m->start && addr < end_of(m);
+	return addr >= m->start && addr < gpusvm_migration_limit(m);
 }
 
 /*
@@ -451,7 +447,7 @@ bool gpusvm_migrate_out_begin_all(struct migration *m, unsigned long start)
 		return false;
 	for_each_taken_with(each, m) {
 		prepare(each, start);
-		start = end_of(each);
+		start = gpusvm_migration_limit(each);
 		alone |= is_needed(each) || gpusvm_migration_in_place(each);
 	}
 	err = alone ? -EBUSY : take_moving(m);

@@ -27,6 +27,7 @@
 
 #include <gpusvm/gpusvm.h>
 
+#include "page_size.h"
 #include "staging.h"
 #include "under_way.h"
 
@@ -98,6 +99,12 @@ struct migration {
 static inline bool gpusvm_migration_in_place(const struct migration *m)
 {
 	return m->nodes != 0;
+}
+
+/* The end, exclusive, of where the pages were taken from. */
+static inline unsigned long gpusvm_migration_limit(const struct migration *m)
+{
+	return m->start + (m->npages << PAGE_SHIFT);
 }
 
 /*

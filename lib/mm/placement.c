@@ -41,14 +41,6 @@ static int read_policy(unsigned long vaddr, struct nodes *nodes)
 	return err ? err : mode & ~MODE_FLAGS;
 }
 
-bool gpusvm_placement_is_huge(struct mm_struct *mm, unsigned long addr)
-{
-	unsigned char state;
-
-	return !gpusvm_scan_pages(mm, addr, 1, &state) &&
-	       (state & PAGE_IS_HUGE);
-}
-
 unsigned long gpusvm_placement_of(struct mm_struct *mm, unsigned long vaddr,
 				  unsigned long addr,
 				  struct placement *placement)
@@ -68,8 +60,9 @@ unsigned long gpusvm_placement_of(struct mm_struct *mm, unsigned long vaddr,
 	if (!gpusvm_nodes_has(&placement->nodes, here))
 		placement->node = gpusvm_nodes_nth(&placement->nodes, 0);
 	placement->strict = mode == MPOL_BIND;
+	/* Pages by turns are no huge pages: those are one turn each, wherever. */
 	placement->spread = mode == MPOL_INTERLEAVE &&
-			    !gpusvm_placement_is_huge(mm, addr);
+			    !gpusvm_scan_is_huge(mm, addr);
 	return mode == MPOL_PREFERRED ? SAMPLE : 1;
 }
 

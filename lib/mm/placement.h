@@ -36,7 +36,4 @@ unsigned long gpusvm_placement_of(struct mm_struct *mm, unsigned long vaddr,
 				  unsigned long addr,
 				  struct placement *placement);
 
-/* Pages by turns are no huge pages: those are one turn each, wherever. */
-bool gpusvm_placement_is_huge(struct mm_struct *mm, unsigned long addr);
-
 #endif /* GPUSVM_MM_PLACEMENT_H */

@@ -100,6 +100,14 @@ int gpusvm_scan_pages(struct mm_struct *mm, unsigned long start,
 	return scan_by_read(mm, start, npages, state);
 }
 
+bool gpusvm_scan_is_huge(struct mm_struct *mm, unsigned long addr)
+{
+	unsigned char state;
+
+	return !gpusvm_scan_pages(mm, addr, 1, &state) &&
+	       (state & PAGE_IS_HUGE);
+}
+
 int gpusvm_scan_open(struct mm_struct *mm)
 {
 	unsigned long walk_end, start;

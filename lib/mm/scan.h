@@ -18,6 +18,9 @@
 int gpusvm_scan_pages(struct mm_struct *mm, unsigned long start,
 		      unsigned long npages, unsigned char *state);
 
+/* Whether the CPU maps the page as part of a huge one; false if nobody says. */
+bool gpusvm_scan_is_huge(struct mm_struct *mm, unsigned long addr);
+
 /* Open and close what scans need; sets GPUSVM_FEATURE_PAGEMAP_SCAN. */
 int gpusvm_scan_open(struct mm_struct *mm);
 void gpusvm_scan_close(struct mm_struct *mm);
