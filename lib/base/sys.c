@@ -482,8 +482,8 @@ int gpusvm_sys_send_sigbus(pid_t tid, unsigned long addr)
 /*
  * The return from a handler is a system call, which the kernel leaves to the
  * program: on x86-64 always, on arm64 if it likes.  Debuggers know it by these
- * very instructions, and look at the byte before.  The flag is SA_RESTORER, which some
- * libc define and others hide.
+ * very instructions, and look at the byte before.  The flag is SA_RESTORER, which
+ * some libc define and others hide.
  */
 #if defined(__x86_64__) && defined(__LP64__)
 #define WITH_RESTORER 0x04000000ul

@@ -429,17 +429,13 @@ static void apply(const struct change *change, const struct source_event *event)
 		gpusvm_handler_finish(mm, &applied, epoch);
 }
 
-/*
- * The kernel lets the caller go on as soon as the event is read: whoever is at
- * it is to find the change, or the event is told a second time.
- */
+/* Who is at its event is to find the change, or that is told a second time. */
 static void retract(struct change *change)
 {
 	struct mm_struct *mm = change->range.mm;
 	struct change **link = &mm->changes;
 
-	gpusvm_down_read(&mm->event_lock);
-	gpusvm_up_read(&mm->event_lock);
+	gpusvm_event_wait_applied(mm);
 	pthread_mutex_lock(&mm->pt_lock);
 	while (*link != change)
 		link = &(*link)->next;

@@ -187,3 +187,9 @@ void gpusvm_event_finish(struct mm_struct *mm, struct applied_event *applied)
 	if (started)
 		gpusvm_notify_end(&applied->range);
 }
+
+void gpusvm_event_wait_applied(struct mm_struct *mm)
+{
+	gpusvm_down_read(&mm->event_lock);
+	gpusvm_up_read(&mm->event_lock);
+}

@@ -33,6 +33,12 @@ void gpusvm_event_apply(struct mm_struct *mm, const struct source_event *event,
 void gpusvm_event_finish(struct mm_struct *mm, struct applied_event *applied);
 
 /*
+ * Wait for whoever has read an event and is applying it: the kernel lets its
+ * originator go on as soon as it is read.  Without event_lock.
+ */
+void gpusvm_event_wait_applied(struct mm_struct *mm);
+
+/*
  * fork.c: copy what is on a device to a child, and close the descriptor; with
  * event_lock held for writing.
  */

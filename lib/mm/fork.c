@@ -5,9 +5,9 @@
  * Before fork() everything comes home (pthread_atfork), and the child is plain
  * memory.  Coherent pages, too, though the child could share them: private memory
  * is locked during fork(), and nobody could follow a change of the mapping in the
- * table, while fork() waits for that to be read.  A bare clone() passes that by; there the fork event of userfaultfd
- * lets us copy what is on a device into the child: its accesses to the holes
- * wait until we close its descriptor.
+ * table, while fork() waits for that to be read.  A bare clone() passes that by;
+ * there the fork event of userfaultfd lets us copy what is on a device into the
+ * child: its accesses to the holes wait until we close its descriptor.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -60,12 +60,8 @@ static void after_fork_in_parent(void)
 	struct mmu_notifier_range range;
 
 	if (mm) {
-		/*
-		 * The kernel lets us go on when its event has been read: whoever
-		 * is at it is to find us here, or it is told a second time.
-		 */
-		gpusvm_down_read(&mm->event_lock);
-		gpusvm_up_read(&mm->event_lock);
+		/* Who is at its event is to find us here, as in change.c. */
+		gpusvm_event_wait_applied(mm);
 		WRITE_ONCE(mm->forking, false);
 		describe_fork(mm, &range);
 		gpusvm_notify_end(&range);
