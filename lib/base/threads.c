@@ -12,6 +12,10 @@
 #include "small_file.h"
 #include "sys.h"
 
+/* After so many attempts of giving way who waits sleeps, so long. */
+#define YIELDS 16
+#define NAP_NS (50l * 1000)
+
 /* As getdents64(2) writes it; no libc header has it in C. */
 struct dirent64_header {
 	unsigned long ino;
@@ -153,6 +157,19 @@ bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns)
 	if (state == 'D')
 		return waits_elsewhere(mark->tid);
 	return state != 'R';
+}
+
+bool gpusvm_thread_is_asleep(pid_t tid)
+{
+	return thread_state(tid) != 'R';
+}
+
+void gpusvm_threads_give_way(unsigned int attempt)
+{
+	if (attempt < YIELDS)
+		gpusvm_sys_yield();
+	else
+		gpusvm_sys_nanosleep(NAP_NS);
 }
 
 /* Those behind the state, which is field 3 in proc(5). */

@@ -33,6 +33,12 @@ long gpusvm_threads_mark(struct thread_mark *marks, unsigned long max);
  */
 bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns);
 
+/* Whether the thread sleeps, in the kernel, or has ended. */
+bool gpusvm_thread_is_asleep(pid_t tid);
+
+/* Let others run, who have to before the caller's next attempt. */
+void gpusvm_threads_give_way(unsigned int attempt);
+
 /*
  * Whether the kernel is about to give a thread, other than the caller, a signal
  * that was meant for it alone.  Not for real-time signals.

@@ -11,9 +11,17 @@
 #include "mm.h"
 #include "page.h"
 #include "page_size.h"
+#include "scan.h"
 #include "source.h"
 #include "sys.h"
+#include "threads.h"
 #include "vma.h"
+
+/* How often, one time after another, a call must be seen asleep. */
+#define ASLEEP 8
+
+/* How long to wait for one that gets no CPU. */
+#define LIMIT_NS (1000ul * 1000 * 1000)
 
 enum drop_claim gpusvm_drop_claim(struct mm_struct *mm,
 				  const struct source_event *event)
@@ -21,7 +29,8 @@ enum drop_claim gpusvm_drop_claim(struct mm_struct *mm,
 	struct drop *drop = &mm->drop;
 	bool same = event->start == drop->start && event->end == drop->end;
 
-	if (event->start < drop->start || event->end > drop->end)
+	if (drop->through || event->start < drop->start ||
+	    event->end > drop->end)
 		return DROP_NOT_OURS;
 	if (same && !drop->told) {
 		drop->told = true;
@@ -33,6 +42,41 @@ enum drop_claim gpusvm_drop_claim(struct mm_struct *mm,
 	}
 	drop->nparts++;
 	return DROP_PERHAPS_OURS;
+}
+
+/*
+ * Whether the pages have gone, which the call is about to drop; or it sleeps:
+ * but not only for a moment, as it does for a lock.
+ */
+static bool got_through(struct mm_struct *mm)
+{
+	unsigned long end_ns = gpusvm_sys_now_ns() + LIMIT_NS;
+	const struct drop *drop = &mm->drop;
+	unsigned int attempt = 0, asleep = 0;
+	unsigned char state;
+
+	while (asleep < ASLEEP && gpusvm_sys_now_ns() < end_ns) {
+		if (!drop->last)
+			return true;
+		if (gpusvm_scan_pages(mm, drop->last, 1, &state))
+			return false;
+		if (!state)
+			return true;
+		gpusvm_threads_give_way(attempt++);
+		asleep = gpusvm_thread_is_asleep(drop->tid) ? asleep + 1 : 0;
+	}
+	return false;
+}
+
+void gpusvm_drop_follow(struct mm_struct *mm)
+{
+	struct drop *drop = &mm->drop;
+
+	if (!drop->told || drop->followed)
+		return;
+	drop->followed = true;
+	drop->nothers = drop->nparts;
+	drop->through = got_through(mm);
 }
 
 /* Pages from @i on that are where they were taken from; *@n is at least 1. */
@@ -51,6 +95,18 @@ static bool in_place(struct migration *m, unsigned long i, unsigned long *n)
 	return found;
 }
 
+/* The last page of the interval that has data; 0 for none. */
+static unsigned long last_data(const struct migration *m, unsigned long start,
+			       unsigned long end)
+{
+	while (end > start) {
+		end -= PAGE_SIZE;
+		if (m->ram[(end - m->start) >> PAGE_SHIFT])
+			return end;
+	}
+	return 0;
+}
+
 /*
  * The last look at the entries before the pages go: what was unmapped meanwhile
  * may be another mapping by now.  False if something changed.
@@ -66,7 +122,12 @@ static bool begin_call(struct migration *m, unsigned long start,
 	gpusvm_down_write(&mm->event_lock);
 	found = in_place(m, i, &n) && n >= (end - start) >> PAGE_SHIFT;
 	if (found)
-		mm->drop = (struct drop){ .start = start, .end = end };
+		mm->drop = (struct drop){
+			.start = start,
+			.end = end,
+			.last = last_data(m, start, end),
+			.tid = gpusvm_threads_self(),
+		};
 	gpusvm_up_write(&mm->event_lock);
 	return found;
 }
@@ -88,7 +149,7 @@ static bool may_precede(const struct drop *drop, unsigned int i,
 static unsigned long take_chain(struct drop *drop)
 {
 	unsigned long start = drop->end;
-	unsigned int i = 0;
+	unsigned int i = drop->nothers;
 
 	while (i < drop->nparts) {
 		if (!may_precede(drop, i, start)) {
@@ -97,7 +158,7 @@ static unsigned long take_chain(struct drop *drop)
 		}
 		start = drop->part[i].start;
 		drop->part[i].end = start;
-		i = 0;
+		i = drop->nothers;
 	}
 	return start;
 }

@@ -10,6 +10,7 @@
 #include "alloc.h"
 #include "compiler.h"
 #include "cpu_fault.h"
+#include "drop.h"
 #include "events.h"
 #include "in_thread.h"
 #include "log.h"
@@ -20,6 +21,7 @@
 #include "probe.h"
 #include "sys.h"
 #include "thread_start.h"
+#include "threads.h"
 
 /* Room for a driver's callbacks. */
 #define STACK_SIZE (1ul << 20)
@@ -162,6 +164,7 @@ static int read_batch(struct mm_struct *mm, struct source_event *events,
 
 	*nfaults = 0;
 	gpusvm_down_write(&mm->event_lock);
+	gpusvm_drop_follow(mm);
 	n = mm->source->ops->read(mm->source, events);
 	for (i = 0; i < n; i++) {
 		if (events[i].type == SOURCE_FAULT)
@@ -279,10 +282,7 @@ void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt)
 	if (found)
 		wake_all_handlers(mm->handler);
 	/* The originator of an event has to run before the source settles. */
-	if (attempt < 16)
-		gpusvm_sys_yield();
-	else
-		gpusvm_sys_nanosleep(50 * 1000);
+	gpusvm_threads_give_way(attempt);
 }
 
 /* What is left after a batch that was not full makes poll() return at once. */

@@ -4,6 +4,7 @@
  * removal an event tells of.
  */
 #include "unit_isolate.h"
+#include "unit_thread.h"
 
 #include "drop.h"
 
@@ -98,50 +99,85 @@ static void drop_with_equal_removal_honours_it(void **state)
 		assert_true(m.pages[i]->removed);
 }
 
-/* Events during our call, in this order; [0, 0) ends the list. */
+/*
+ * Events during our call, in this order; [0, 0) ends the list.
+ * @together: Read with the next one
+ */
 struct told {
 	unsigned long first;
 	unsigned long n;
+	bool together;
 };
 
 static const struct told *to_be_told;
 
-static bool tell(const unsigned long *args, long *ret)
+static void tell_all(void *arg)
 {
 	const struct told *told;
+
+	(void)arg;
+	for (told = to_be_told; told->n; told++) {
+		push_removal(FIRST + told->first, told->n);
+		if (!told->together)
+			gpusvm_handler_settle(mm, 0);
+	}
+}
+
+/* By another thread, who sees the caller asleep and its pages there. */
+static bool tell(const unsigned long *args, long *ret)
+{
+	struct unit_thread teller;
 
 	(void)ret;
 	if (args[2] != MADV_DONTNEED || args[0] != m.start)
 		return false;
-	for (told = to_be_told; told->n; told++)
-		push_removal(FIRST + told->first, told->n);
-	gpusvm_handler_settle(mm, 0);
+	unit_thread_start(&teller, tell_all, NULL);
+	unit_thread_join(&teller);
 	return false;
 }
 
-/* Drop the pages while @told is told. */
-static void drop_while_told(const struct told *told)
+/* The pages are gone when the events are read. */
+static bool drop_and_tell(const unsigned long *args, long *ret)
 {
+	if (args[2] == MADV_DONTNEED && args[0] == m.start)
+		assert_int_equal(
+			madvise((void *)args[0], args[1], MADV_DONTNEED), 0);
+	return tell(args, ret);
+}
+
+/* Drop the pages, which have data, while @told is told by @hook. */
+static void drop_while_told(const struct told *told,
+			    bool (*hook)(const unsigned long *args, long *ret))
+{
+	unsigned long i;
+
 	fake_fill(window(FIRST), N, 1);
+	for (i = 0; i < N; i++)
+		m.ram[i] = m.start + (i << PAGE_SHIFT);
 	enter_pages();
 	to_be_told = told;
-	fake_sys_hook(FAKE_SYS_MADVISE, tell);
+	fake_sys_hook(FAKE_SYS_MADVISE, hook);
 	assert_int_equal(gpusvm_drop_pages(&m), 0);
 	assert_int_equal(mm->pt.npages, N);
 }
 
-/* Those from @first on, and no others, are noted then. */
-static void check_drop(const struct told *told, unsigned long first,
-		       unsigned long n)
+/* Those from @first on, and no others, are noted. */
+static void check_noted(unsigned long first, unsigned long n)
 {
 	unsigned long i;
 
-	drop_while_told(told);
 	assert_true(m.own_told);
 	for (i = 0; i < N; i++)
 		assert_int_equal(m.pages[i]->removed,
 				 i >= first && i < first + n);
 	assert_int_equal(mm->drop.end, 0);
+}
+
+static void check_drop(const struct told *told, unsigned long first,
+		       unsigned long n)
+{
+	drop_while_told(told, tell);
+	check_noted(first, n);
 }
 
 /* The mapping was split before the kernel looked at it. */
@@ -179,12 +215,40 @@ static void drop_honours_a_part_beside_our_parts(void **state)
 	check_drop(parts, 2, 3);
 }
 
+/* The call does not tell of a rest before it was heard to tell of the whole. */
+static void drop_honours_a_rest_that_is_read_with_the_whole(void **state)
+{
+	static const struct told parts[] = { { 0, N, .together = true },
+					     { 7, N - 7 },
+					     { 0, 0 } };
+
+	(void)state;
+	check_drop(parts, 7, N - 7);
+}
+
+static void drop_honours_a_rest_told_before_the_whole(void **state)
+{
+	static const struct told parts[] = { { 7, N - 7 }, { 0, N }, { 0, 0 } };
+
+	(void)state;
+	check_drop(parts, 7, N - 7);
+}
+
+static void drop_honours_a_rest_told_when_its_pages_are_gone(void **state)
+{
+	static const struct told parts[] = { { 0, N }, { 7, N - 7 }, { 0, 0 } };
+
+	(void)state;
+	drop_while_told(parts, drop_and_tell);
+	check_noted(7, N - 7);
+}
+
 static void drop_told_of_a_part_alone_keeps_pages(void **state)
 {
 	static const struct told parts[] = { { 2, N - 2 }, { 0, 0 } };
 
 	(void)state;
-	drop_while_told(parts);
+	drop_while_told(parts, tell);
 	assert_false(m.own_told);
 }
 
@@ -196,7 +260,7 @@ static void drop_told_of_too_many_parts_keeps_pages(void **state)
 	(void)state;
 	for (i = 1; i < DROP_PARTS + 2; i++)
 		parts[i] = (struct told){ 1, 1 };
-	drop_while_told(parts);
+	drop_while_told(parts, tell);
 	assert_false(m.own_told);
 }
 
@@ -212,6 +276,9 @@ int main(void)
 		drop_test(drop_told_in_parts_is_ours),
 		drop_test(drop_told_whole_and_its_rest_is_ours),
 		drop_test(drop_honours_a_part_beside_our_parts),
+		drop_test(drop_honours_a_rest_that_is_read_with_the_whole),
+		drop_test(drop_honours_a_rest_told_before_the_whole),
+		drop_test(drop_honours_a_rest_told_when_its_pages_are_gone),
 		drop_test(drop_told_of_a_part_alone_keeps_pages),
 		drop_test(drop_told_of_too_many_parts_keeps_pages),
 	};

@@ -328,6 +328,29 @@ static void got_on_unless_it_runs_or_cannot_be_woken(void **state)
 	assert_false(got_on());
 }
 
+static void thread_that_does_not_run_is_asleep(void **state)
+{
+	(void)state;
+	assert_false(gpusvm_thread_is_asleep(TID));
+	write_state('D');
+	assert_true(gpusvm_thread_is_asleep(TID));
+	fake_sys_fail(FAKE_SYS_OPEN, -EMFILE, 1);
+	assert_false(gpusvm_thread_is_asleep(TID));
+	fake_sys_fail(FAKE_SYS_OPEN, -ENOENT, 1);
+	assert_true(gpusvm_thread_is_asleep(TID));
+}
+
+static void who_gives_way_often_sleeps(void **state)
+{
+	unsigned int attempt;
+
+	(void)state;
+	for (attempt = 0; attempt < 20; attempt++)
+		gpusvm_threads_give_way(attempt);
+	assert_int_equal(fake_sys_calls(FAKE_SYS_YIELD), 16);
+	assert_int_equal(fake_sys_calls(FAKE_SYS_NANOSLEEP), 4);
+}
+
 static void got_on_is_not_deceived_by_names(void **state)
 {
 	static const struct {
@@ -521,6 +544,8 @@ int main(void)
 		threads_test(mark_without_proc_returns_errno),
 		fake_test(got_on_once_it_has_used_the_time),
 		fake_test(got_on_unless_it_runs_or_cannot_be_woken),
+		fake_test(thread_that_does_not_run_is_asleep),
+		fake_test(who_gives_way_often_sleeps),
 		fake_test(got_on_is_not_deceived_by_names),
 		fake_test(got_on_if_it_waits_in_another_call),
 		fake_test(got_on_is_false_if_the_call_is_unknown),
