@@ -4,7 +4,6 @@
  * removal an event tells of.
  */
 #include "unit_isolate.h"
-#include "unit_thread.h"
 
 #include "drop.h"
 

@@ -6,7 +6,7 @@
 #ifndef TESTS_UNIT_MIGRATION_H
 #define TESTS_UNIT_MIGRATION_H
 
-#include "unit.h"
+#include "unit_thread.h"
 
 #include <errno.h>
 #include <gpusvm/gpusvm.h>
@@ -29,10 +29,20 @@ static struct dev_pagemap *pgmap;
 static struct fake_owner owner;
 static struct migration m;
 
-/* What the kernel does: the event is read before the pages are dropped. */
+static inline void read_events(void *arg)
+{
+	(void)arg;
+	gpusvm_handler_settle(mm, 0);
+}
+
+/*
+ * What the kernel does: the event is read before the pages are dropped, and not
+ * by the caller.
+ */
 static inline bool dontneed_raises_event(const unsigned long *args, long *ret)
 {
 	unsigned long first = (args[0] - fake->start) >> PAGE_SHIFT;
+	struct unit_thread reader;
 
 	(void)ret;
 	if (args[2] == MADV_DONTNEED && args[0] >= fake->start &&
@@ -42,7 +52,8 @@ static inline bool dontneed_raises_event(const unsigned long *args, long *ret)
 					       .start = args[0],
 					       .end = args[0] + args[1],
 				       });
-		gpusvm_handler_settle(mm, 0);
+		unit_thread_start(&reader, read_events, NULL);
+		unit_thread_join(&reader);
 	}
 	return false;
 }
