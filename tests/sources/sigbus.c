@@ -8,6 +8,8 @@
  * argv[1]: only the tests whose names have this in them.
  */
 #include "device.h"
+#include "pattern.h"
+#include "process_tests.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +19,6 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -26,12 +27,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define SIZE (64ul << 10)
-#define HUGE (2ul << 20)
-#define PAGE gpusvm_page_size()
-#define RW (PROT_READ | PROT_WRITE)
-#define SKIPPED 77
 
 /*
  * Sanitizers have handlers of their own, where the program sees its own; the
@@ -55,48 +50,14 @@
 #define HANDLED_LATE false
 #endif
 
-static void skip_if(bool condition)
-{
-	if (condition)
-		_exit(SKIPPED);
-}
-
-static void fill(unsigned char *mem, size_t size, unsigned int tag)
-{
-	size_t i;
-
-	for (i = 0; i < size; i++)
-		mem[i] = (unsigned char)(i * 7 + i / PAGE + tag);
-}
-
-static bool matches(const unsigned char *mem, size_t size, unsigned int tag)
-{
-	size_t i;
-
-	for (i = 0; i < size; i++)
-		if (mem[i] != (unsigned char)(i * 7 + i / PAGE + tag))
-			return false;
-	return true;
-}
-
-static bool is_zero(const unsigned char *mem, size_t size)
-{
-	size_t i;
-
-	for (i = 0; i < size; i++)
-		if (mem[i])
-			return false;
-	return true;
-}
-
 static void open_device(void)
 {
 	int err = device_open(GPUSVM_SOURCE_USERFAULTFD_SIGBUS);
 
-	if (err == -EPERM || err == -ENOSYS) {
-		printf("no userfaultfd: %s\n", strerror(-err));
-		_exit(SKIPPED);
-	}
+	if (err == -EPERM)
+		skip("userfaultfd is not permitted here");
+	if (err == -ENOSYS)
+		skip("there is no userfaultfd here");
 	check(!err);
 }
 
@@ -142,7 +103,7 @@ static void thread_serves_itself(void)
 	mem = take(SIZE, 1);
 	device_copying = note_server;
 	errno = 77;
-	check(mem[3 * PAGE] == (unsigned char)(3 * PAGE * 7 + 3 + 1));
+	check(mem[3 * PAGE] == pattern(3 * PAGE, 1));
 	check(errno == 77);
 	check(served_by == syscall(SYS_gettid));
 	check(blocked_there && !sigbus_blocked_there);
@@ -158,7 +119,7 @@ static void environment_asks_for_it(void)
 {
 	setenv("GPUSVM_SOURCE", "sigbus", 1);
 	if (device_open(GPUSVM_SOURCE_AUTO))
-		_exit(SKIPPED);
+		skip("there is no userfaultfd here");
 	check(device_features() & GPUSVM_FEATURE_IN_THREAD);
 	device_close();
 }
@@ -365,7 +326,7 @@ static void other_userfaultfd_is_left_alone(void)
 	handle_sigbus();
 	fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
 	if (fd < 0)
-		_exit(SKIPPED);
+		skip("there is no userfaultfd for user mode only here");
 	check(!ioctl(fd, UFFDIO_API, &api));
 	reg.range.start = (unsigned long)mem;
 	reg.range.len = SIZE;
@@ -382,7 +343,8 @@ static void later_handler_goes_behind(void)
 	struct sigaction action = { .sa_flags = SA_SIGINFO }, old;
 	unsigned char *none, *mem;
 
-	skip_if(OTHERS_HANDLE);
+	if (OTHERS_HANDLE)
+		skip("a sanitizer's handler is the one that there is");
 	none = map_cut_off(memfd_create("none", MFD_CLOEXEC), MAP_SHARED);
 	open_device();
 	action.sa_sigaction = on_sigbus;
@@ -408,7 +370,8 @@ static void default_action_is_the_kernels(void)
 {
 	unsigned char *none;
 
-	skip_if(OTHERS_HANDLE);
+	if (OTHERS_HANDLE)
+		skip("a sanitizer's handler is the one that there is");
 	none = map_cut_off(memfd_create("none", MFD_CLOEXEC), MAP_SHARED);
 	open_device();
 	end_without_a_core();
@@ -481,7 +444,8 @@ static pid_t touch_on_stack(size_t size)
 
 static void small_stack_is_no_place_for_callbacks(void)
 {
-	skip_if(HANDLED_LATE);
+	if (HANDLED_LATE)
+		skip("ThreadSanitizer calls handlers late");
 	open_device();
 	device_copying = note_server;
 	check(touch_on_stack(HUGE / 2) == syscall(SYS_gettid));
@@ -536,7 +500,7 @@ static void waiting_thread_takes_signals(void)
 	__atomic_store_n(&go_on, true, __ATOMIC_RELEASE);
 	check(!pthread_join(first, &value) && (unsigned long)value == 10);
 	check(!pthread_join(second, &value));
-	check((unsigned long)value == (unsigned char)(PAGE * 7 + 1 + 10));
+	check((unsigned long)value == pattern(PAGE, 10));
 	device_close();
 }
 
@@ -569,8 +533,8 @@ static void waiting_thread_may_jump_out(void)
 	unsigned char *mem;
 	void *value;
 
-	/* And keeps signals back after a siglongjmp(). */
-	skip_if(HANDLED_LATE);
+	if (HANDLED_LATE)
+		skip("ThreadSanitizer keeps signals back after a siglongjmp()");
 	open_device();
 	mem = take(SIZE, 11);
 	device_copying = hold;
@@ -728,8 +692,7 @@ static void changes_are_told_of(void)
 		check(!device_take(to, SIZE));
 		check(!madvise(to, SIZE / 2, MADV_DONTNEED));
 		check(is_zero(to, SIZE / 2));
-		check(to[SIZE - 1] ==
-		      (unsigned char)((SIZE - 1) * 7 + (SIZE - 1) / PAGE + i));
+		check(to[SIZE - 1] == pattern(SIZE - 1, i));
 		fill(to, SIZE, i);
 		check(!device_take(to, SIZE));
 		check(mmap(to, SIZE, RW,
@@ -799,19 +762,7 @@ static void close_among_faults(void)
 
 /* ---- Each in a process ---- */
 
-static const struct test {
-	const char *name;
-	void (*fn)(void);
-	int status;
-} tests[] = {
-#define TEST(fn)           \
-	{                  \
-#fn, fn, 0 \
-	}
-#define TEST_ENDS(fn, status)   \
-	{                       \
-#fn, fn, status \
-	}
+static const struct process_test tests[] = {
 	TEST(thread_serves_itself),
 	TEST(environment_asks_for_it),
 	TEST(dropped_pages_are_zero),
@@ -838,48 +789,7 @@ static const struct test {
 	TEST(close_among_faults),
 };
 
-#define NTESTS (sizeof(tests) / sizeof(*tests))
-#define SECONDS 60
-
-static int run(const struct test *test)
-{
-	int status = -1;
-	pid_t pid;
-
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		alarm(device_seconds(SECONDS));
-		test->fn();
-		fflush(stdout);
-		_exit(0);
-	}
-	check(pid > 0 && waitpid(pid, &status, 0) == pid);
-	return status;
-}
-
 int main(int argc, char **argv)
 {
-	size_t i, skipped = 0, failed = 0;
-	int status;
-
-	unsetenv("GPUSVM_SOURCE");
-	for (i = 0; i < NTESTS; i++) {
-		if (argc > 1 && !strstr(tests[i].name, argv[1]))
-			continue;
-		status = run(&tests[i]);
-		if (status == SKIPPED << 8) {
-			skipped++;
-			printf("skipped: %s\n", tests[i].name);
-		} else if (status != tests[i].status) {
-			failed++;
-			printf("FAILED: %s (status %#x)\n", tests[i].name,
-			       (unsigned int)status);
-		} else {
-			printf("ok: %s\n", tests[i].name);
-		}
-	}
-	if (skipped == NTESTS)
-		return SKIPPED;
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(tests, sizeof(tests) / sizeof(*tests), argc, argv);
 }

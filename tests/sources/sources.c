@@ -9,6 +9,8 @@
  * concern.  argv[1]: only the tests whose names have this in them.
  */
 #include "device.h"
+#include "pattern.h"
+#include "process_tests.h"
 #include "userfaultfd_filter.h"
 
 #include <errno.h>
@@ -25,38 +27,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define SIZE (64ul << 10)
-#define PS gpusvm_page_size()
-#define HUGE (2ul << 20)
-#define RW (PROT_READ | PROT_WRITE)
-#define SKIPPED 77
-
-/* End the test, which cannot run here. */
-__attribute__((noreturn)) static void skip(const char *why)
-{
-	printf("%s: ", why);
-	fflush(stdout);
-	_exit(SKIPPED);
-}
-
-static void fill(unsigned char *mem, size_t size, unsigned int tag)
-{
-	size_t i;
-
-	for (i = 0; i < size; i++)
-		mem[i] = (unsigned char)(i * 7 + i / 4096 + tag);
-}
-
-static bool matches(const unsigned char *mem, size_t size, unsigned int tag)
-{
-	size_t i;
-
-	for (i = 0; i < size; i++)
-		if (mem[i] != (unsigned char)(i * 7 + i / 4096 + tag))
-			return false;
-	return true;
-}
 
 /* The lines of /proc/self/maps about [mem, mem + size). */
 static void read_maps(const void *mem, size_t size, char *lines, size_t max)
@@ -90,15 +60,15 @@ static void round_trip(int prot)
 
 	fill(mem, HUGE, 1);
 	check(!mprotect(mem, HUGE, prot));
-	read_maps(mem - PS, HUGE + 2 * PS, before, sizeof(before));
+	read_maps(mem - PAGE, HUGE + 2 * PAGE, before, sizeof(before));
 	/* A part in the middle, so that the mapping is split meanwhile. */
 	check(!device_take(mem + 4 * SIZE, SIZE));
-	check(device_pages() == SIZE / PS);
-	read_maps(mem - PS, HUGE + 2 * PS, away, sizeof(away));
+	check(device_pages() == SIZE / PAGE);
+	read_maps(mem - PAGE, HUGE + 2 * PAGE, away, sizeof(away));
 	check(strcmp(before, away));
 	check(matches(mem, HUGE, 1));
 	device_check_empty();
-	read_maps(mem - PS, HUGE + 2 * PS, after, sizeof(after));
+	read_maps(mem - PAGE, HUGE + 2 * PAGE, after, sizeof(after));
 	check(!strcmp(before, after));
 	if (prot & PROT_WRITE) {
 		check(!device_take(mem + 4 * SIZE, SIZE));
@@ -106,7 +76,7 @@ static void round_trip(int prot)
 		check(!device_take(mem, SIZE));
 		check(matches(mem, HUGE, 2));
 		device_check_empty();
-		read_maps(mem - PS, HUGE + 2 * PS, after, sizeof(after));
+		read_maps(mem - PAGE, HUGE + 2 * PAGE, after, sizeof(after));
 		check(!strcmp(before, after));
 	}
 }
@@ -142,10 +112,10 @@ static void untouched_memory_is_zero(void)
 	size_t i;
 
 	check(!device_open(GPUSVM_SOURCE_MPROTECT));
-	mem[3 * PS] = 1;
+	mem[3 * PAGE] = 1;
 	check(!device_take(mem, HUGE));
 	for (i = 0; i < HUGE; i++)
-		check(mem[i] == (i == 3 * PS));
+		check(mem[i] == (i == 3 * PAGE));
 	device_close();
 }
 
@@ -183,7 +153,7 @@ static void *touch_all(void *arg)
 {
 	size_t i, start = (size_t)arg;
 
-	for (i = 0; i < HUGE; i += PS)
+	for (i = 0; i < HUGE; i += PAGE)
 		__atomic_fetch_add(
 			(unsigned int *)(shared_mem + (start + i) % HUGE), 1,
 			__ATOMIC_RELAXED);
@@ -207,7 +177,7 @@ static void many_threads_wait_for_pages(void)
 		for (i = 0; i < 8; i++)
 			check(!pthread_join(thread[i], NULL));
 	}
-	for (i = 0; i < HUGE; i += PS)
+	for (i = 0; i < HUGE; i += PAGE)
 		check(*(unsigned int *)(mem + i) == 40);
 	device_close();
 }
@@ -281,8 +251,8 @@ static void programs_handler_gets_its_own_faults(void)
 	check(!handled);
 	/* Memory that has been on the device and is the program's again. */
 	check(!gpusvm_mprotect(mem, SIZE, PROT_READ));
-	fault_at(mem + PS);
-	check(fault_addr == mem + PS);
+	fault_at(mem + PAGE);
+	check(fault_addr == mem + PAGE);
 	device_close();
 
 	check(!sigaction(SIGSEGV, NULL, &now));
@@ -550,8 +520,7 @@ static void announced_drop_gives_zeros(void)
 	check(!pipe(fds) && syscall(SYS_write, fds[1], mem, 1l) == 1);
 	for (i = 0; i < SIZE / 2; i++)
 		check(!mem[i]);
-	check(mem[SIZE / 2] ==
-	      (unsigned char)(SIZE / 2 * 7 + SIZE / 2 / 4096 + 14));
+	check(mem[SIZE / 2] == pattern(SIZE / 2, 14));
 	device_close();
 }
 
@@ -755,15 +724,7 @@ static void rwp_needs_no_signal(void)
 	device_close();
 }
 
-#define TEST(function)                                \
-	{                                             \
-		.name = #function, .run = (function), \
-	}
-
-static const struct test {
-	const char *name;
-	void (*run)(void);
-} tests[] = {
+static const struct process_test tests[] = {
 	TEST(protections_are_the_programs_after_a_round_trip),
 	TEST(whole_mapping_makes_a_round_trip),
 	TEST(untouched_memory_is_zero),
@@ -794,48 +755,7 @@ static const struct test {
 	TEST(rwp_needs_no_signal),
 };
 
-/* Seconds for one of them. */
-#define LIMIT 30
-
-/* What it ended with; it has told why it was skipped. */
-static int run(const struct test *test)
-{
-	int status;
-	pid_t pid;
-
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		alarm(device_seconds(LIMIT));
-		test->run();
-		fflush(stdout);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return EXIT_FAILURE;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
-		printf("skip: %s\n", test->name);
-	else if (status)
-		printf("FAILED: %s (status %#x)\n", test->name, status);
-	else
-		printf("ok: %s\n", test->name);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
-}
-
 int main(int argc, char **argv)
 {
-	bool failed = false, passed = false;
-	size_t i;
-	int err;
-
-	/* What is chosen here is the tests' business. */
-	unsetenv("GPUSVM_SOURCE");
-	for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (argc > 1 && !strstr(tests[i].name, argv[1]))
-			continue;
-		err = run(&tests[i]);
-		passed |= !err;
-		failed |= err && err != SKIPPED;
-	}
-	return failed ? EXIT_FAILURE : passed ? EXIT_SUCCESS : SKIPPED;
+	return run_tests(tests, sizeof(tests) / sizeof(*tests), argc, argv);
 }
