@@ -1,26 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting for pages that the program drops: for which it waits, for whom, and
- * for how long.
- *
- * The other threads of the process are made up, and so is the clock, which
- * only naps make go on: what happens meanwhile happens at the n-th nap.
+ * Waiting for pages that the program drops: for which it waits, and for how
+ * long.  For whom it waits is in test_removal_threads.c.
  */
-#include "unit_migration.h"
-#include "unit_thread.h"
-
-#include "migration.h"
-#include "mm.h"
-#include "removal.h"
-#include "scan.h"
-
-#define N 16ul
-#define FIRST 8ul
-
-#define NSEC_PER_SEC (1000ul * 1000 * 1000)
-#define MAX_THREADS 128u
-#define MAX_NAPS 100000ul
-#define FIRST_TID 5000000u /* above the greatest that the kernel gives */
+#include "unit_removal.h"
 
 /* ---- Lack of private memory ---- */
 
@@ -34,186 +17,16 @@ void *__wrap_gpusvm_alloc_array(size_t n, size_t size)
 	return no_memory ? NULL : __real_gpusvm_alloc_array(n, size);
 }
 
-/* ---- Time ---- */
-
-static unsigned long now_ns, naps;
-static void (*at_nap)(unsigned long nap);
-
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)READ_ONCE(now_ns);
-	return true;
-}
-
-static bool take_nap(const unsigned long *args, long *ret)
-{
-	(void)ret;
-	WRITE_ONCE(now_ns, now_ns + args[0]);
-	if (++naps > MAX_NAPS)
-		fail_msg("it naps for ever");
-	if (at_nap)
-		at_nap(naps);
-	return true;
-}
-
-/* ---- The other threads ---- */
-
-static unsigned int nthreads, nlisted, nfiles;
-static unsigned long cpu_ns[MAX_THREADS];
-static struct stat_file {
-	char path[64];
-	char text[64];
-} stat_files[4];
-
-static bool list_threads(const unsigned long *args, long *ret)
-{
-	char *entry = (char *)args[1];
-	unsigned short length = 32;
-	unsigned long room = args[2];
-
-	*ret = 0;
-	for (; nlisted < nthreads && room >= length; room -= length) {
-		memset(entry, 0, length);
-		memcpy(entry + 16, &length, sizeof(length));
-		snprintf(entry + 19, 12u, "%u", FIRST_TID + nlisted++);
-		entry += length;
-		*ret += length;
-	}
-	if (!*ret)
-		nlisted = 0;
-	return true;
-}
-
-static bool tell_cpu_ns(const unsigned long *args, long *ret)
-{
-	unsigned long i = args[0] - FIRST_TID;
-
-	*ret = i < nthreads ? (long)cpu_ns[i] : -EINVAL;
-	return true;
-}
-
-/* Until it is set, a thread looks as if it ended when it was looked at. */
-static void set_state(unsigned int i, char letter)
-{
-	struct stat_file *file;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/task/%u/stat", FIRST_TID + i);
-	for (file = stat_files; file < stat_files + nfiles; file++)
-		if (!strcmp(file->path, path))
-			break;
-	assert_true(file < stat_files + ARRAY_SIZE(stat_files));
-	snprintf(file->text, sizeof(file->text), "%u (name) %c 1",
-		 FIRST_TID + i, letter);
-	if (file < stat_files + nfiles)
-		return;
-	strcpy(file->path, path);
-	fake_sys_file(file->path, file->text);
-	nfiles++;
-}
-
-/* ---- The address space ---- */
-
-/* One other thread, which is runnable and does not run. */
 static int setup(void **state)
 {
-	(void)state;
 	no_memory = false;
-	migration_setup(GPUSVM_TECHNIQUE_MOVE, N);
-	m.start = fake_addr(fake, FIRST);
-	fake_fill(window(FIRST), N, 1);
-	now_ns = 1000 * NSEC_PER_SEC;
-	naps = 0;
-	at_nap = NULL;
-	nthreads = 1;
-	nlisted = 0;
-	nfiles = 0;
-	memset(cpu_ns, 0, sizeof(cpu_ns));
-	set_state(0, 'R');
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
-	fake_sys_hook(FAKE_SYS_NANOSLEEP, take_nap);
-	fake_sys_hook(FAKE_SYS_GETDENTS64, list_threads);
-	fake_sys_hook(FAKE_SYS_THREAD_CPU_NS, tell_cpu_ns);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	unmap_all();
-	migration_teardown();
-	return 0;
-}
-
-static void note_bytes(unsigned long start, unsigned long end)
-{
-	gpusvm_down_write(&mm->event_lock);
-	gpusvm_removal_note(mm, start, end);
-	gpusvm_up_write(&mm->event_lock);
-}
-
-static void note(unsigned long first, unsigned long n)
-{
-	note_bytes(fake_addr(fake, first), fake_addr(fake, first + n));
+	return removal_setup(state);
 }
 
 static void drop(unsigned long first, unsigned long n)
 {
 	assert_int_equal(madvise(window(first), n << PAGE_SHIFT, MADV_DONTNEED),
 			 0);
-}
-
-static unsigned int scans(void)
-{
-	return fake_sys_calls(FAKE_SYS_PAGEMAP_SCAN) +
-	       fake_sys_calls(FAKE_SYS_PREAD);
-}
-
-static unsigned long end_of(const struct migration *migration)
-{
-	return migration->start + (migration->npages << PAGE_SHIFT);
-}
-
-static bool pending(void)
-{
-	bool is_pending;
-
-	gpusvm_down_read(&mm->event_lock);
-	is_pending = gpusvm_removal_pending(mm, m.start, end_of(&m));
-	gpusvm_up_read(&mm->event_lock);
-	return is_pending;
-}
-
-/* How often it naps. */
-static unsigned long wait_for(const struct migration *migration)
-{
-	unsigned long before = naps;
-
-	gpusvm_removal_wait(mm, migration->start, end_of(migration));
-	return naps - before;
-}
-
-/* A thread that has used a second by any measure has got on. */
-static void get_on(unsigned int i)
-{
-	cpu_ns[i] += NSEC_PER_SEC;
-}
-
-static void get_on_at_2(unsigned long nap)
-{
-	if (nap == 2)
-		get_on(0);
-}
-
-/* Nothing is waited for, and nothing is known that would have to be. */
-static void assert_over(void)
-{
-	unsigned int before = scans();
-
-	assert_false(pending());
-	assert_int_equal(wait_for(&m), 0);
-	assert_int_equal(scans(), before);
 }
 
 /* ---- What is waited for ---- */
@@ -409,233 +222,6 @@ static void wait_for_who_never_gets_on_ends_after_a_second(void **state)
 	assert_over();
 }
 
-/* ---- For whom ---- */
-
-static void sleep_at_2(unsigned long nap)
-{
-	if (nap == 2)
-		set_state(0, 'S');
-}
-
-static void wait_is_not_for_threads_that_sleep(void **state)
-{
-	(void)state;
-	note(FIRST, N);
-	at_nap = sleep_at_2;
-	assert_int_equal(wait_for(&m), 2);
-	assert_over();
-	note(FIRST, N);
-	assert_int_equal(wait_for(&m), 0);
-	/* Nobody was in the call any more, so this one is over, too. */
-	set_state(0, 'R');
-	assert_over();
-}
-
-static void wait_without_other_threads_ends_at_once(void **state)
-{
-	(void)state;
-	nthreads = 0;
-	note(FIRST, N);
-	assert_int_equal(wait_for(&m), 0);
-	assert_int_not_equal(fake_sys_calls(FAKE_SYS_GETDENTS64), 0);
-	assert_over();
-}
-
-static unsigned int resting, busy;
-
-/* One is seen asleep, and then runs again. */
-static void rest_at_1_and_3(unsigned long nap)
-{
-	if (nap == 1)
-		set_state(resting, 'S');
-	if (nap == 2)
-		set_state(resting, 'R');
-	if (nap == 3)
-		get_on(busy);
-}
-
-static void wait_is_for_every_thread_once(void **state)
-{
-	(void)state;
-	nthreads = 3;
-	set_state(2, 'R');
-	at_nap = rest_at_1_and_3;
-	for (resting = 0; resting <= 2; resting += 2) {
-		busy = 2 - resting;
-		note(FIRST, N);
-		naps = 0;
-		assert_int_equal(wait_for(&m), 3);
-		assert_over();
-	}
-}
-
-static unsigned int slow;
-
-static void slow_gets_on_at_2(unsigned long nap)
-{
-	if (nap == 2)
-		get_on(slow);
-}
-
-static void wait_is_for_any_of_many_threads(void **state)
-{
-	static const unsigned int places[] = { 63, 64, 99 };
-	unsigned int i;
-
-	(void)state;
-	nthreads = 100;
-	set_state(0, 'S');
-	at_nap = slow_gets_on_at_2;
-	for (i = 0; i < ARRAY_SIZE(places); i++) {
-		slow = places[i];
-		set_state(slow, 'R');
-		note(FIRST, N);
-		naps = 0;
-		assert_int_equal(wait_for(&m), 2);
-		set_state(slow, 'S');
-	}
-}
-
-/* ---- How much time a thread needs ---- */
-
-static unsigned long step_ns;
-
-static void use_time(unsigned long nap)
-{
-	(void)nap;
-	cpu_ns[0] += step_ns;
-}
-
-/* The CPU time that a removal of so many pages is waited for. */
-static unsigned long time_for(unsigned long npages)
-{
-	note_bytes(m.start, m.start + (npages << PAGE_SHIFT));
-	return wait_for(&m) * step_ns;
-}
-
-static void thread_needs_more_time_for_more_pages(void **state)
-{
-	unsigned long one, many;
-
-	(void)state;
-	at_nap = use_time;
-	step_ns = 10 * 1000;
-	one = time_for(1);
-	/* A call that was held up by an interrupt is not taken for over. */
-	assert_in_range(one, 500 * 1000, 10 * 1000 * 1000);
-	many = time_for(1001);
-	/* At least what it takes to free a page. */
-	assert_in_range(many - one, 1000 * 500, 1000 * 10000);
-	/* The longer of two at a time, whichever was first. */
-	note(FIRST + N - 1, 1);
-	assert_int_equal(time_for(1001), many);
-	note_bytes(m.start, m.start + (1001 << PAGE_SHIFT));
-	note(FIRST + N - 1, 1);
-	assert_int_equal(wait_for(&m) * step_ns, many);
-}
-
-/* A thread that runs has used it before it is given up. */
-static void thread_that_runs_gets_on_whatever_was_removed(void **state)
-{
-	unsigned long start = now_ns;
-
-	(void)state;
-	at_nap = use_time;
-	step_ns = 500 * 1000;
-	assert_in_range(time_for(1ul << 34), 1, 3 * NSEC_PER_SEC / 4);
-	assert_true(now_ns - start < NSEC_PER_SEC);
-	assert_over();
-}
-
-/* ---- What comes meanwhile ---- */
-
-static void remove_again_at_2(unsigned long nap)
-{
-	if (nap == 2)
-		note(FIRST + 1, 1);
-	if (nap == 3 || nap == 5)
-		get_on(0);
-}
-
-static void wait_does_not_forget_a_later_removal(void **state)
-{
-	(void)state;
-	note(FIRST, N);
-	at_nap = remove_again_at_2;
-	assert_int_equal(wait_for(&m), 3);
-	assert_int_equal(wait_for(&m), 2);
-	assert_over();
-}
-
-static void start_at_2(unsigned long nap)
-{
-	if (nap == 2) {
-		nthreads = 2;
-		set_state(1, 'R');
-	}
-	if (nap == 3)
-		get_on(0);
-}
-
-static void get_on_a_little(unsigned long nap)
-{
-	if (nap == 1)
-		cpu_ns[0] += 3 * 1000 * 1000;
-	if (nap == 4)
-		get_on(0);
-}
-
-/* Enough for what was waited for is not enough for something bigger. */
-static void wait_does_not_forget_a_bigger_removal_elsewhere(void **state)
-{
-	struct migration other = m;
-
-	(void)state;
-	other.start = fake_addr(fake, FIRST + N);
-	fake_fill(window(FIRST + N), N, 2);
-	note_bytes(other.start, other.start + (10000 << PAGE_SHIFT));
-	note(FIRST, N);
-	at_nap = get_on_a_little;
-	assert_int_equal(wait_for(&m), 1);
-	assert_int_equal(wait_for(&other), 3);
-	assert_over();
-}
-
-static void wait_in_thread(void *arg)
-{
-	const struct migration *migration = arg;
-
-	gpusvm_removal_wait(mm, migration->start, end_of(migration));
-}
-
-/* The time at which it is told is later than any that was read before. */
-static void wait_is_for_removals_told_while_it_locks(void **state)
-{
-	static struct unit_thread waiter;
-
-	(void)state;
-	at_nap = get_on_at_2;
-	gpusvm_down_write(&mm->event_lock);
-	unit_thread_start(&waiter, wait_in_thread, &m);
-	unit_thread_settle(&waiter);
-	WRITE_ONCE(now_ns, now_ns + 1);
-	gpusvm_removal_note(mm, m.start, m.start + PAGE_SIZE);
-	gpusvm_up_write(&mm->event_lock);
-	unit_thread_join(&waiter);
-	assert_int_equal(naps, 2);
-	assert_over();
-}
-
-/* Who came since cannot be in a call that began before. */
-static void wait_is_not_for_new_threads(void **state)
-{
-	(void)state;
-	note(FIRST, N);
-	at_nap = start_at_2;
-	assert_int_equal(wait_for(&m), 3);
-	assert_over();
-}
-
 /* ---- If nothing can be known ---- */
 
 static void assert_waits_by_the_clock(void)
@@ -730,7 +316,8 @@ static void migration_itself_reads_of_the_removal(void **state)
 	migrate_what_is_being_dropped();
 }
 
-#define removal_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define removal_test(fn) \
+	cmocka_unit_test_setup_teardown(fn, setup, removal_teardown)
 
 int main(void)
 {
@@ -745,16 +332,6 @@ int main(void)
 		removal_test(wait_ends_when_the_thread_has_got_on),
 		removal_test(wait_ends_when_the_pages_have_gone),
 		removal_test(wait_for_who_never_gets_on_ends_after_a_second),
-		removal_test(wait_is_not_for_threads_that_sleep),
-		removal_test(wait_without_other_threads_ends_at_once),
-		removal_test(wait_is_for_every_thread_once),
-		removal_test(wait_is_for_any_of_many_threads),
-		removal_test(thread_needs_more_time_for_more_pages),
-		removal_test(thread_that_runs_gets_on_whatever_was_removed),
-		removal_test(wait_does_not_forget_a_later_removal),
-		removal_test(wait_does_not_forget_a_bigger_removal_elsewhere),
-		removal_test(wait_is_for_removals_told_while_it_locks),
-		removal_test(wait_is_not_for_new_threads),
 		removal_test(wait_without_proc_is_by_the_clock),
 		removal_test(wait_without_proc_ends_when_the_pages_have_gone),
 		removal_test(wait_without_memory_is_by_the_clock),
