@@ -113,7 +113,7 @@ static ssize_t read_file(pid_t tid, const char *name, char *buf, size_t size)
 
 /*
  * The letter behind "TID (NAME) "; a name may have ')' in it.  'X' for one that
- * has ended, 'R' if it cannot be told.
+ * has ended, '?' if it cannot be told.
  */
 static char thread_state(pid_t tid)
 {
@@ -124,7 +124,7 @@ static char thread_state(pid_t tid)
 		return 'X';
 	for (i = len; i > 0 && buf[i - 1] != ')'; i--)
 		;
-	return i > 0 && i + 1 < len ? buf[i + 1] : 'R';
+	return i > 0 && i + 1 < len ? buf[i + 1] : '?';
 }
 
 /*
@@ -156,7 +156,7 @@ bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns)
 	state = thread_state(mark->tid);
 	if (state == 'D')
 		return waits_elsewhere(mark->tid);
-	return state != 'R';
+	return state != 'R' && state != '?';
 }
 
 bool gpusvm_thread_is_asleep(pid_t tid)

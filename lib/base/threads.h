@@ -33,7 +33,7 @@ long gpusvm_threads_mark(struct thread_mark *marks, unsigned long max);
  */
 bool gpusvm_thread_got_on(const struct thread_mark *mark, unsigned long ns);
 
-/* Whether the thread sleeps, in the kernel, or has ended. */
+/* Whether the thread sleeps, or has ended, or the kernel does not tell. */
 bool gpusvm_thread_is_asleep(pid_t tid);
 
 /* Let others run, who have to before the caller's next attempt. */

@@ -21,90 +21,136 @@
 #define ASLEEP 8
 
 /* How long to wait for one that gets no CPU. */
-#define LIMIT_NS (1000ul * 1000 * 1000)
+#define LIMIT_NS (100ul * 1000 * 1000)
+
+/* How often to drop what the kernel left, because mappings were changing. */
+#define ATTEMPTS 16
+
+#define SCAN_BATCH 512ul
+
+/* Whether page @i of the migration is where it was taken from; under pt_lock. */
+static bool is_in_place(const struct migration *m, unsigned long i)
+{
+	return m->pages[i]->vaddr == m->start + (i << PAGE_SHIFT);
+}
+
+/* The program dropped these, which the migration makes come true at its end. */
+static void note_removed(struct migration *m, unsigned long start,
+			 unsigned long end)
+{
+	unsigned long i;
+
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (i = (start - m->start) >> PAGE_SHIFT;
+	     i < (end - m->start) >> PAGE_SHIFT; i++)
+		if (is_in_place(m, i))
+			m->pages[i]->removed = true;
+	pthread_mutex_unlock(&m->mm->pt_lock);
+}
 
 enum drop_claim gpusvm_drop_claim(struct mm_struct *mm,
 				  const struct source_event *event)
 {
 	struct drop *drop = &mm->drop;
-	bool same = event->start == drop->start && event->end == drop->end;
+	unsigned int i;
 
-	if (drop->through || event->start < drop->start ||
+	if (!drop->m || drop->through || event->start < drop->start ||
 	    event->end > drop->end)
 		return DROP_NOT_OURS;
-	if (same && !drop->told) {
+	if (event->start == drop->start && event->end == drop->end) {
+		/* Ours tells of that once; whose came first is all the same. */
+		if (drop->told)
+			return DROP_NOT_OURS;
 		drop->told = true;
+		for (i = 0; i < drop->nparts; i++)
+			note_removed(drop->m, drop->part[i].start,
+				     drop->part[i].end);
 		return DROP_OURS;
 	}
-	if (drop->nparts < DROP_PARTS) {
+	if (!drop->told && drop->nparts < DROP_PARTS) {
 		drop->part[drop->nparts].start = event->start;
 		drop->part[drop->nparts].end = event->end;
+		drop->nparts++;
 	}
-	drop->nparts++;
 	return DROP_PERHAPS_OURS;
 }
 
+/* Whether one of @n pages from @i on is there, of which @state tells. */
+static bool any_left(const struct migration *m, unsigned long i,
+		     unsigned long n, const unsigned char *state)
+{
+	unsigned long end = i + n;
+	bool left = false;
+
+	pthread_mutex_lock(&m->mm->pt_lock);
+	for (; i < end && !left; i++)
+		left = *state++ && is_in_place(m, i);
+	pthread_mutex_unlock(&m->mm->pt_lock);
+	return left;
+}
+
+/* 1 if the CPU still has pages of the interval, else 0; -errno. */
+static int has_left(const struct migration *m, unsigned long start,
+		    unsigned long end)
+{
+	unsigned char state[SCAN_BATCH];
+	unsigned long n;
+	int err;
+
+	for (; start < end; start += n << PAGE_SHIFT) {
+		n = min((end - start) >> PAGE_SHIFT, SCAN_BATCH);
+		err = gpusvm_scan_pages(m->mm, start, n, state);
+		if (err)
+			return err;
+		if (any_left(m, (start - m->start) >> PAGE_SHIFT, n, state))
+			return 1;
+	}
+	return 0;
+}
+
 /*
- * Whether the pages have gone, which the call is about to drop; or it sleeps:
- * but not only for a moment, as it does for a lock.
+ * Whether the pages have gone, or soon have.  A call that sleeps waits for its
+ * next event to be read, or for a lock.
  */
-static bool got_through(struct mm_struct *mm)
+static bool got_through(const struct drop *drop)
 {
 	unsigned long end_ns = gpusvm_sys_now_ns() + LIMIT_NS;
-	const struct drop *drop = &mm->drop;
 	unsigned int attempt = 0, asleep = 0;
-	unsigned char state;
+	int left;
 
-	while (asleep < ASLEEP && gpusvm_sys_now_ns() < end_ns) {
-		if (!drop->last)
-			return true;
-		if (gpusvm_scan_pages(mm, drop->last, 1, &state))
+	while ((left = has_left(drop->m, drop->start, drop->end)) > 0) {
+		/* In a signal handler, when the call is over. */
+		if (drop->tid == gpusvm_threads_self())
 			return false;
-		if (!state)
-			return true;
+		if (asleep == ASLEEP || gpusvm_sys_now_ns() >= end_ns)
+			return false;
 		gpusvm_threads_give_way(attempt++);
 		asleep = gpusvm_thread_is_asleep(drop->tid) ? asleep + 1 : 0;
 	}
-	return false;
+	return !left;
 }
 
-void gpusvm_drop_follow(struct mm_struct *mm)
+bool gpusvm_drop_follow(struct mm_struct *mm)
 {
 	struct drop *drop = &mm->drop;
 
-	if (!drop->told || drop->followed)
-		return;
-	drop->followed = true;
-	drop->nothers = drop->nparts;
-	drop->through = got_through(mm);
+	if (drop->told && !drop->through)
+		drop->through = got_through(drop);
+	return drop->m;
 }
 
 /* Pages from @i on that are where they were taken from; *@n is at least 1. */
 static bool in_place(struct migration *m, unsigned long i, unsigned long *n)
 {
-	unsigned long vaddr = m->start + (i << PAGE_SHIFT);
 	bool found;
 
 	pthread_mutex_lock(&m->mm->pt_lock);
-	found = m->pages[i]->vaddr == vaddr;
+	found = is_in_place(m, i);
 	for (*n = 1; i + *n < m->npages; ++*n)
-		if ((m->pages[i + *n]->vaddr == vaddr + (*n << PAGE_SHIFT)) !=
-		    found)
+		if (is_in_place(m, i + *n) != found)
 			break;
 	pthread_mutex_unlock(&m->mm->pt_lock);
 	return found;
-}
-
-/* The last page of the interval that has data; 0 for none. */
-static unsigned long last_data(const struct migration *m, unsigned long start,
-			       unsigned long end)
-{
-	while (end > start) {
-		end -= PAGE_SIZE;
-		if (m->ram[(end - m->start) >> PAGE_SHIFT])
-			return end;
-	}
-	return 0;
 }
 
 /*
@@ -123,103 +169,38 @@ static bool begin_call(struct migration *m, unsigned long start,
 	found = in_place(m, i, &n) && n >= (end - start) >> PAGE_SHIFT;
 	if (found)
 		mm->drop = (struct drop){
+			.m = m,
 			.start = start,
 			.end = end,
-			.last = last_data(m, start, end),
 			.tid = gpusvm_threads_self(),
 		};
 	gpusvm_up_write(&mm->event_lock);
 	return found;
 }
 
-/* Whether part @i may be the last of ours before @end. */
-static bool may_precede(const struct drop *drop, unsigned int i,
-			unsigned long end)
+/* Every event of the call was read before it ended. */
+static void end_call(struct mm_struct *mm)
 {
-	/* What is left after the first piece does not start where that did. */
-	if (drop->told && drop->part[i].start == drop->start)
-		return false;
-	return drop->part[i].end == end && drop->part[i].start < end;
-}
-
-/*
- * The kernel goes from the start to the end, so our own parts are the chain
- * that leads up to the end.  Returns where it begins; those parts are emptied.
- */
-static unsigned long take_chain(struct drop *drop)
-{
-	unsigned long start = drop->end;
-	unsigned int i = drop->nothers;
-
-	while (i < drop->nparts) {
-		if (!may_precede(drop, i, start)) {
-			i++;
-			continue;
-		}
-		start = drop->part[i].start;
-		drop->part[i].end = start;
-		i = drop->nothers;
-	}
-	return start;
-}
-
-/* The program dropped these, which the migration makes come true at its end. */
-static void note_removed(struct migration *m, unsigned long start,
-			 unsigned long end)
-{
-	unsigned long i;
-
-	pthread_mutex_lock(&m->mm->pt_lock);
-	for (i = (start - m->start) >> PAGE_SHIFT;
-	     i < (end - m->start) >> PAGE_SHIFT; i++)
-		if (m->pages[i]->vaddr == m->start + (i << PAGE_SHIFT))
-			m->pages[i]->removed = true;
-	pthread_mutex_unlock(&m->mm->pt_lock);
-}
-
-/*
- * Every event of the call was read before madvise() ended.  If they do not add
- * up, nobody knows whose the parts were, and what is noted is not believed.  A
- * call that failed may have dropped nothing, and told of nothing.
- */
-static void end_call(struct migration *m, int err)
-{
-	struct mm_struct *mm = m->mm;
-	struct drop drop;
-	unsigned int i;
-
 	gpusvm_down_write(&mm->event_lock);
-	drop = mm->drop;
-	mm->drop = (struct drop){ .end = 0 };
+	mm->drop = (struct drop){ .m = NULL };
 	gpusvm_up_write(&mm->event_lock);
-
-	if (err && !drop.told && !drop.nparts)
-		return;
-	if (drop.nparts > DROP_PARTS ||
-	    (take_chain(&drop) != drop.start && !drop.told)) {
-		WRITE_ONCE(m->own_told, false);
-		return;
-	}
-	for (i = 0; i < drop.nparts; i++)
-		note_removed(m, drop.part[i].start, drop.part[i].end);
 }
 
-static int drop_piece(struct migration *m, unsigned long start,
-		      unsigned long end)
+static int make_call(struct migration *m, unsigned long start,
+		     unsigned long end, int advice)
 {
 	int err;
 
 	if (!begin_call(m, start, end))
 		return -EBUSY;
-	err = gpusvm_sys_madvise(start, end - start, MADV_DONTNEED);
-	if (err == -EINVAL)
-		err = gpusvm_sys_madvise(start, end - start,
-					 MADV_DONTNEED_LOCKED);
-	end_call(m, err);
+	err = gpusvm_sys_madvise(start, end - start, advice);
+	end_call(m->mm);
 	return err;
 }
 
-static int drop_run(struct migration *m, unsigned long start, unsigned long end)
+/* A call for each piece of the mapping; and another where it is locked. */
+static int drop_pieces(struct migration *m, unsigned long start,
+		       unsigned long end)
 {
 	unsigned long addr, next;
 	struct vma piece;
@@ -229,9 +210,29 @@ static int drop_run(struct migration *m, unsigned long start, unsigned long end)
 		if (gpusvm_vma_piece(m->mm, addr, &piece))
 			break; /* unmapped: the entries follow the event */
 		next = min(piece.end, end);
-		err = drop_piece(m, addr, next);
+		err = make_call(m, addr, next, MADV_DONTNEED);
+		if (err == -EINVAL)
+			err = make_call(m, addr, next, MADV_DONTNEED_LOCKED);
 	}
 	return err;
+}
+
+/*
+ * Where the mapping was split meanwhile the kernel may leave what is behind,
+ * without an error (before Linux 6.17).
+ */
+static int drop_run(struct migration *m, unsigned long start, unsigned long end)
+{
+	unsigned int attempt;
+	int err, left = 1;
+
+	for (attempt = 0; left > 0 && attempt < ATTEMPTS; attempt++) {
+		err = drop_pieces(m, start, end);
+		if (err)
+			return err;
+		left = has_left(m, start, end);
+	}
+	return left > 0 ? -EBUSY : left;
 }
 
 int gpusvm_drop_pages(struct migration *m)
@@ -246,7 +247,6 @@ int gpusvm_drop_pages(struct migration *m)
 	 * be served to the copy.
 	 */
 	pthread_mutex_lock(&mm->pt_lock);
-	m->own_told = true;
 	m->hold_removals = true;
 	pthread_mutex_unlock(&mm->pt_lock);
 	pthread_mutex_lock(&mm->drop_lock);

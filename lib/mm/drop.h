@@ -4,12 +4,17 @@
  * a migration by write-protection.
  *
  * The source tells of our own MADV_DONTNEED as it does of the program's, and
- * does not say whose it is.  One call of ours runs at a time, so an event of
- * the same interval is ours, the first time; and if the mapping was split
- * meanwhile the kernel makes the call piece by piece, and tells of each, the
- * next not before the last was read.  So who reads on after an event of ours
- * waits first until the pages are gone, and every later one is the program's; or
- * until the call sleeps, which waits for its next event to be read.
+ * does not say whose it is.  To take ours for the program's would lose data; to
+ * take the program's for ours brings back what it gave up, so what nobody knows
+ * is taken for ours.
+ *
+ * One call of ours runs at a time.  It tells of all its pages first, and if the
+ * mapping is split while that waits to be read, of each further piece, one after
+ * another; or of pieces only, if it was split before.  So what is read before
+ * the whole is the program's, and what is read when all pages have gone, too.
+ * The kernel lets the call go on while it still fills the reader's buffer, so
+ * events are read one by one meanwhile, and who reads on after ours waits first
+ * until the pages have gone, or the call is asleep.
  */
 #ifndef GPUSVM_MM_DROP_H
 #define GPUSVM_MM_DROP_H
@@ -21,31 +26,27 @@ struct migration;
 struct mm_struct;
 struct source_event;
 
-/* Pieces of a mapping that is being split; more are not told apart. */
+/* Parts told of before the whole; more are taken for ours. */
 #define DROP_PARTS 16
 
 /**
  * struct drop - A call of ours that goes on; under event_lock for writing
+ * @m: The migration; NULL if none goes on
  * @start: First address
- * @end: End, exclusive; 0 if none goes on
- * @last: The last page in it that has data; 0 for none
- * @tid: Whose it is
- * @told: An event of just this interval came
- * @followed: And somebody has waited for what becomes of the call
- * @through: The call is over, as far as the kernel tells of it
- * @nothers: How many parts came before that, and so are the program's
- * @nparts: How many events came of a part of it
+ * @end: End, exclusive
+ * @tid: Who makes the call
+ * @told: An event of just this interval was read
+ * @through: And the pages have gone
+ * @nparts: How many events of a part of it were read before
  * @part: These parts
  */
 struct drop {
+	struct migration *m;
 	unsigned long start;
 	unsigned long end;
-	unsigned long last;
 	pid_t tid;
 	bool told;
-	bool followed;
 	bool through;
-	unsigned int nothers;
 	unsigned int nparts;
 	struct {
 		unsigned long start;
@@ -57,7 +58,7 @@ struct drop {
  * enum drop_claim - Whose removal an event tells of
  * @DROP_NOT_OURS: The program's
  * @DROP_OURS: That of the call that goes on
- * @DROP_PERHAPS_OURS: The end of the call will tell, and do what is to be done
+ * @DROP_PERHAPS_OURS: Nobody knows, or not yet
  */
 enum drop_claim {
 	DROP_NOT_OURS,
@@ -69,10 +70,10 @@ enum drop_claim gpusvm_drop_claim(struct mm_struct *mm,
 				  const struct source_event *event);
 
 /*
- * More events are about to be read: look what became of the call, if one of
- * those before was its own.
+ * Events are about to be read: look what became of the call, if it was told of.
+ * Returns whether one goes on.  With event_lock held for writing, as the former.
  */
-void gpusvm_drop_follow(struct mm_struct *mm);
+bool gpusvm_drop_follow(struct mm_struct *mm);
 
 /*
  * Drop the protected pages of the migration.  On failure some may have been

@@ -123,7 +123,7 @@ static void copy_moving_page(struct mm_struct *mm, const struct page *page,
 	unsigned long i, from;
 
 	/* As at the end of the migration, if it ended now. */
-	if (page->removed && READ_ONCE(m->own_told))
+	if (page->removed)
 		return;
 	for (i = 0; i < m->npages && m->pages[i] != page; i++)
 		;

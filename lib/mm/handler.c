@@ -160,12 +160,12 @@ static int read_batch(struct mm_struct *mm, struct source_event *events,
 		      int *nfaults)
 {
 	struct job jobs[SOURCE_BATCH];
-	int i, n, njobs = 0;
+	int i, n, most, njobs = 0;
 
 	*nfaults = 0;
 	gpusvm_down_write(&mm->event_lock);
-	gpusvm_drop_follow(mm);
-	n = mm->source->ops->read(mm->source, events);
+	most = gpusvm_drop_follow(mm) ? 1 : SOURCE_BATCH;
+	n = mm->source->ops->read(mm->source, events, most);
 	for (i = 0; i < n; i++) {
 		if (events[i].type == SOURCE_FAULT)
 			events[(*nfaults)++] = events[i];

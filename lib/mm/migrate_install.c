@@ -124,9 +124,11 @@ static long lose_pages(struct migration *m, unsigned long i, unsigned long n,
 
 	if (!gpusvm_vma_next(mm, to, &next))
 		end = min(end, next.start > to ? next.start : next.end);
-	log_warning("the mapping at %#lx-%#lx has gone and nobody announced "
-		    "it: what was on the device is dropped",
-		    to, end);
+	/* On the way out this is what has not been taken. */
+	if (!m->to_device)
+		log_warning("the mapping at %#lx-%#lx has gone and nobody "
+			    "announced it: what was on the device is dropped",
+			    to, end);
 	mm->source->ops->forget(mm->source, to, end);
 	n = (end - to) >> PAGE_SHIFT;
 	mark_installed(m, i, n, false);
@@ -330,7 +332,7 @@ void gpusvm_migrate_end(struct migration *m)
 		if (!page || READ_ONCE(page->migration) != m)
 			continue;
 		page->migration = NULL;
-		if (page->removed && m->own_told && page->vaddr)
+		if (page->removed && page->vaddr)
 			gpusvm_devpt_clear(&mm->pt, page->vaddr);
 		page->removed = false;
 		if (page->vaddr)
@@ -341,7 +343,6 @@ void gpusvm_migrate_end(struct migration *m)
 	}
 	m->hold_removals = false;
 	m->dropping = false;
-	m->own_told = false;
 	pthread_cond_broadcast(&mm->migrated);
 	pthread_mutex_unlock(&mm->pt_lock);
 

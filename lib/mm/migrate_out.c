@@ -494,7 +494,7 @@ static void forget_removed(struct migration *m)
 
 	pthread_mutex_lock(&m->mm->pt_lock);
 	for (i = 0; i < m->npages; i++)
-		if (m->pages[i]->removed && m->own_told)
+		if (m->pages[i]->removed)
 			m->ram[i] = 0;
 	pthread_mutex_unlock(&m->mm->pt_lock);
 }

@@ -55,8 +55,6 @@ struct page;
  * @hold_removals: Removals by the program are noted in its pages, and made at
  *	its end; under pt_lock
  * @dropping: The CPU's copies are being dropped, or were
- * @own_told: Every removal by that was told of, so the others noted are the
- *	program's
  * @start: Where the pages were taken from
  * @tid: Who takes them; 0 when that is over: under pt_lock
  * @fence: What the copy under way completes by, or NULL; written by the thread
@@ -83,7 +81,6 @@ struct migration {
 	bool keep_pages;
 	bool hold_removals;
 	bool dropping;
-	bool own_told;
 	unsigned long start;
 	pid_t tid;
 	struct gpusvm_fence *fence;

@@ -53,15 +53,16 @@ static struct protect *to_protect(struct source *source)
 /*
  * Readable again before the queue is looked at: who comes then is not missed.
  */
-static int protect_read(struct source *source, struct source_event *events)
+static int protect_read(struct source *source, struct source_event *events,
+			int most)
 {
 	unsigned long count, one = 1;
 	int n;
 
 	if (gpusvm_sys_read(source->fd, &count, sizeof(count)) < 0)
 		return 0;
-	n = gpusvm_segv_read(events);
-	if (n == SOURCE_BATCH)
+	n = gpusvm_segv_read(events, most);
+	if (n == most)
 		gpusvm_sys_write(source->fd, &one, sizeof(one));
 	return n;
 }

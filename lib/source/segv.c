@@ -89,13 +89,13 @@ static void withdraw(pid_t tid)
 	unlock_queue(&mask);
 }
 
-int gpusvm_segv_read(struct source_event *events)
+int gpusvm_segv_read(struct source_event *events, int most)
 {
 	unsigned long mask;
 	int n = 0;
 
 	lock_queue(&mask);
-	for (; queue.n && n < SOURCE_BATCH; queue.n--) {
+	for (; queue.n && n < most; queue.n--) {
 		events[n] = queue.events[queue.first];
 		queue.first = (queue.first + 1) % QUEUE;
 		n += events[n].tid != 0;

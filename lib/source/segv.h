@@ -17,7 +17,7 @@ int gpusvm_segv_start(int fd);
 /* Let those who wait go on, and give the program its action back: front.h. */
 void gpusvm_segv_stop(void);
 
-/* The oldest faults, at most SOURCE_BATCH; how many. */
-int gpusvm_segv_read(struct source_event *events);
+/* The oldest faults, at most @most; how many. */
+int gpusvm_segv_read(struct source_event *events, int most);
 
 #endif /* GPUSVM_SOURCE_SEGV_H */

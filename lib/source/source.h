@@ -89,8 +89,8 @@ struct source;
  * struct source_ops - One kind of source
  * @name: For reports
  * @close: Release everything; threads that wait in a fault go on
- * @read: Fill @events with at most SOURCE_BATCH of them and return how many, 0
- *	if there is none; never waits
+ * @read: Fill @events with at most @most of them, which is at most
+ *	SOURCE_BATCH, and return how many, 0 if there is none; never waits
  * @watch: Watch [start, end); -EINVAL if this kind of memory cannot be
  * @trap: Trap [start, end)
  * @settled: 0 if every change that began has been read and its originator has
@@ -131,7 +131,8 @@ struct source;
 struct source_ops {
 	const char *name;
 	void (*close)(struct source *source);
-	int (*read)(struct source *source, struct source_event *events);
+	int (*read)(struct source *source, struct source_event *events,
+		    int most);
 	int (*watch)(struct source *source, unsigned long start,
 		     unsigned long end);
 	int (*trap)(struct source *source, unsigned long start,

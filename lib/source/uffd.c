@@ -67,13 +67,15 @@ static bool decode(const struct uffd_msg *msg, struct source_event *event)
 	return false;
 }
 
-static int uffd_read(struct source *source, struct source_event *events)
+static int uffd_read(struct source *source, struct source_event *events,
+		     int most)
 {
 	struct uffd_msg msg[SOURCE_BATCH];
 	ssize_t n, i;
 	int count = 0;
 
-	n = gpusvm_sys_read(source->fd, msg, sizeof(msg));
+	n = gpusvm_sys_read(source->fd, msg,
+			    (unsigned long)most * sizeof(msg[0]));
 	for (i = 0; i < n / (ssize_t)sizeof(msg[0]); i++)
 		count += decode(&msg[i], &events[count]);
 	return count;

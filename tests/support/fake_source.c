@@ -257,7 +257,8 @@ static void fake_close(struct source *source)
 	begin(to_fake(source), FAKE_OP_CLOSE, 0, &len, 0);
 }
 
-static int fake_read(struct source *source, struct source_event *events)
+static int fake_read(struct source *source, struct source_event *events,
+		     int most)
 {
 	struct fake_source *fake = to_fake(source);
 	unsigned long len = 0;
@@ -266,7 +267,7 @@ static int fake_read(struct source *source, struct source_event *events)
 
 	if (begin(fake, FAKE_OP_READ, 0, &len, 0))
 		return 0;
-	n = min(fake->nevents, (unsigned int)SOURCE_BATCH);
+	n = min(fake->nevents, (unsigned int)most);
 	memcpy(events, fake->events, n * sizeof(*events));
 	fake->nevents -= n;
 	if (fake->source.fd >= 0 && !fake->nevents)

@@ -36,7 +36,7 @@ static void drop_of_two_pieces_drops_both(void **state)
 	}
 	assert_true(fake_present(fake_addr(fake, FIRST - 1)));
 	assert_true(fake_present(fake_addr(fake, FIRST + N)));
-	assert_int_equal(mm->drop.end, 0);
+	assert_null(mm->drop.m);
 	assert_true(m.dropping); /* until the migration ends */
 }
 
@@ -61,7 +61,7 @@ static void drop_that_fails_returns_the_error(void **state)
 	fake_sys_fail(FAKE_SYS_MADVISE, -EIO, 1);
 	assert_int_equal(gpusvm_drop_pages(&m), -EIO);
 	assert_true(fake_present(m.start));
-	assert_int_equal(mm->drop.end, 0);
+	assert_null(mm->drop.m);
 	assert_int_equal(pthread_mutex_trylock(&mm->drop_lock), 0);
 	pthread_mutex_unlock(&mm->drop_lock);
 }
@@ -93,7 +93,6 @@ static void drop_with_equal_removal_honours_it(void **state)
 	fake_sys_hook(FAKE_SYS_MADVISE, same_removal_twice);
 	assert_int_equal(gpusvm_drop_pages(&m), 0);
 	/* The end of the migration makes the removal. */
-	assert_true(m.own_told);
 	for (i = 0; i < N; i++)
 		assert_true(m.pages[i]->removed);
 }
@@ -109,6 +108,18 @@ struct told {
 };
 
 static const struct told *to_be_told;
+
+/* What the kernel says of the thread that drops: in state @letter. */
+static char stat_text[] = "4711 (name) R 1";
+
+static void make_up_state(char letter)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)getpid());
+	stat_text[strlen("4711 (name) ")] = letter;
+	fake_sys_file(path, stat_text);
+}
 
 static void tell_all(void *arg)
 {
@@ -144,20 +155,17 @@ static bool drop_and_tell(const unsigned long *args, long *ret)
 	return tell(args, ret);
 }
 
-/* Drop the pages, which have data, while @told is told by @hook. */
+/* Drop the pages while @told is told by @hook. */
 static void drop_while_told(const struct told *told,
 			    bool (*hook)(const unsigned long *args, long *ret))
 {
-	unsigned long i;
-
 	fake_fill(window(FIRST), N, 1);
-	for (i = 0; i < N; i++)
-		m.ram[i] = m.start + (i << PAGE_SHIFT);
 	enter_pages();
 	to_be_told = told;
 	fake_sys_hook(FAKE_SYS_MADVISE, hook);
 	assert_int_equal(gpusvm_drop_pages(&m), 0);
 	assert_int_equal(mm->pt.npages, N);
+	assert_null(mm->drop.m);
 }
 
 /* Those from @first on, and no others, are noted. */
@@ -165,11 +173,9 @@ static void check_noted(unsigned long first, unsigned long n)
 {
 	unsigned long i;
 
-	assert_true(m.own_told);
 	for (i = 0; i < N; i++)
 		assert_int_equal(m.pages[i]->removed,
 				 i >= first && i < first + n);
-	assert_int_equal(mm->drop.end, 0);
 }
 
 static void check_drop(const struct told *told, unsigned long first,
@@ -178,6 +184,8 @@ static void check_drop(const struct told *told, unsigned long first,
 	drop_while_told(told, tell);
 	check_noted(first, n);
 }
+
+/* ---- What is ours, or may be, and must not be lost ---- */
 
 /* The mapping was split before the kernel looked at it. */
 static void drop_told_in_parts_is_ours(void **state)
@@ -204,7 +212,152 @@ static void drop_told_whole_and_its_rest_is_ours(void **state)
 	check_drop(parts, 0, 0);
 }
 
-static void drop_honours_a_part_beside_our_parts(void **state)
+/* It goes on while the reader's buffer is still being filled. */
+static void rest_that_can_be_read_with_the_whole_is_ours(void **state)
+{
+	static const struct told parts[] = { { 0, N, .together = true },
+					     { 7, N - 7 },
+					     { 0, 0 } };
+
+	(void)state;
+	check_drop(parts, 0, 0);
+}
+
+/* Split again while the rest waited: both end where the whole does. */
+static void rests_of_a_rest_are_ours(void **state)
+{
+	static const struct told parts[] = {
+		{ 0, N }, { 7, N - 7 }, { 9, N - 9 }, { 0, 0 }
+	};
+
+	(void)state;
+	check_drop(parts, 0, 0);
+}
+
+/* What was behind it has been unmapped. */
+static void rest_that_ends_sooner_is_ours(void **state)
+{
+	static const struct told parts[] = { { 0, N }, { 7, N - 8 }, { 0, 0 } };
+
+	(void)state;
+	check_drop(parts, 0, 0);
+}
+
+static bool drop_last_and_tell(const unsigned long *args, long *ret)
+{
+	if (args[2] == MADV_DONTNEED && args[0] == m.start)
+		madvise(window(FIRST + N - 1), PAGE_SIZE, MADV_DONTNEED);
+	return tell(args, ret);
+}
+
+/* That the last page has gone says nothing of the others. */
+static void rest_is_ours_after_the_program_dropped_the_last(void **state)
+{
+	static const struct told parts[] = {
+		{ N - 1, 1, .together = true }, { 0, N }, { 7, N - 7 }, { 0, 0 }
+	};
+
+	(void)state;
+	drop_while_told(parts, drop_last_and_tell);
+	check_noted(N - 1, 1);
+}
+
+/* mlock() while the first event waits: -EINVAL, and all is told once more. */
+static bool lock_meanwhile(const unsigned long *args, long *ret)
+{
+	if (args[0] != m.start)
+		return false;
+	*ret = -EINVAL;
+	return dontneed_raises_event(args, ret) || args[2] == MADV_DONTNEED;
+}
+
+static void drop_of_what_is_locked_meanwhile_is_ours(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	enter_pages();
+	fake_sys_hook(FAKE_SYS_MADVISE, lock_meanwhile);
+	assert_int_equal(gpusvm_drop_pages(&m), 0);
+	assert_false(fake_present(m.start));
+	check_noted(0, 0);
+}
+
+/* Told by @hook, the pages being there or not, a rest must not be noted. */
+static void check_rest_is_ours(bool (*hook)(const unsigned long *args,
+					    long *ret))
+{
+	static const struct told parts[] = { { 0, N }, { 7, N - 7 }, { 0, 0 } };
+
+	drop_while_told(parts, hook);
+	check_noted(0, 0);
+}
+
+static bool blind;
+
+static bool see(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = -EIO;
+	return blind;
+}
+
+static bool tell_the_blind(const unsigned long *args, long *ret)
+{
+	bool done;
+
+	blind = true;
+	done = drop_and_tell(args, ret);
+	blind = false;
+	return done;
+}
+
+static void rest_is_ours_if_pages_cannot_be_looked_at(void **state)
+{
+	(void)state;
+	fake_sys_hook(FAKE_SYS_PREAD, see);
+	fake_sys_hook(FAKE_SYS_PAGEMAP_SCAN, see);
+	check_rest_is_ours(tell_the_blind);
+}
+
+static bool tell_by_the_caller(const unsigned long *args, long *ret)
+{
+	(void)ret;
+	if (args[2] == MADV_DONTNEED && args[0] == m.start)
+		tell_all(NULL);
+	return false;
+}
+
+/* As in a signal handler: there is nobody to wait for. */
+static void rest_is_ours_if_who_drops_reads(void **state)
+{
+	(void)state;
+	make_up_state('R');
+	check_rest_is_ours(tell_by_the_caller);
+	assert_int_equal(fake_sys_calls(FAKE_SYS_NANOSLEEP), 0);
+}
+
+static unsigned long now_ns;
+
+static bool tell_time(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = (long)(now_ns += 1000 * 1000);
+	return true;
+}
+
+static void rest_is_ours_if_who_drops_gets_no_cpu(void **state)
+{
+	(void)state;
+	make_up_state('R');
+	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	now_ns = 1;
+	check_rest_is_ours(tell);
+	assert_in_range(now_ns, 100ul * 1000 * 1000, 1000ul * 1000 * 1000);
+}
+
+/* ---- What is the program's ---- */
+
+static void drop_honours_a_part_told_before_the_whole(void **state)
 {
 	static const struct told parts[] = {
 		{ 2, 3 }, { 0, N }, { 7, 2 }, { 9, N - 9 }, { 0, 0 }
@@ -212,17 +365,6 @@ static void drop_honours_a_part_beside_our_parts(void **state)
 
 	(void)state;
 	check_drop(parts, 2, 3);
-}
-
-/* The call does not tell of a rest before it was heard to tell of the whole. */
-static void drop_honours_a_rest_that_is_read_with_the_whole(void **state)
-{
-	static const struct told parts[] = { { 0, N, .together = true },
-					     { 7, N - 7 },
-					     { 0, 0 } };
-
-	(void)state;
-	check_drop(parts, 7, N - 7);
 }
 
 static void drop_honours_a_rest_told_before_the_whole(void **state)
@@ -233,7 +375,7 @@ static void drop_honours_a_rest_told_before_the_whole(void **state)
 	check_drop(parts, 7, N - 7);
 }
 
-static void drop_honours_a_rest_told_when_its_pages_are_gone(void **state)
+static void drop_honours_a_rest_told_when_the_pages_are_gone(void **state)
 {
 	static const struct told parts[] = { { 0, N }, { 7, N - 7 }, { 0, 0 } };
 
@@ -242,25 +384,94 @@ static void drop_honours_a_rest_told_when_its_pages_are_gone(void **state)
 	check_noted(7, N - 7);
 }
 
-static void drop_told_of_a_part_alone_keeps_pages(void **state)
+/* It needed the CPU, and now and then slept, before the pages went. */
+static bool drop_late(const unsigned long *args, long *ret)
 {
-	static const struct told parts[] = { { 2, N - 2 }, { 0, 0 } };
+	static unsigned int looks;
 
-	(void)state;
-	drop_while_told(parts, tell);
-	assert_false(m.own_told);
+	(void)args;
+	(void)ret;
+	stat_text[strlen("4711 (name) ")] = "DRS"[++looks % 3];
+	if (looks == 30)
+		madvise(window(FIRST), N << PAGE_SHIFT, MADV_DONTNEED);
+	return true;
 }
 
-static void drop_told_of_too_many_parts_keeps_pages(void **state)
+static void drop_honours_a_rest_told_when_the_pages_go_late(void **state)
 {
-	struct told parts[DROP_PARTS + 3] = { { 0, N } };
+	static const struct told parts[] = { { 0, N }, { 7, N - 7 }, { 0, 0 } };
+
+	(void)state;
+	fake_sys_hook(FAKE_SYS_YIELD, drop_late);
+	fake_sys_hook(FAKE_SYS_NANOSLEEP, drop_late);
+	make_up_state('R');
+	check_drop(parts, 7, N - 7);
+}
+
+static void drop_told_of_too_many_parts_honours_the_first(void **state)
+{
+	struct told parts[DROP_PARTS + 3] = { { 0, 0 } };
 	unsigned int i;
 
 	(void)state;
-	for (i = 1; i < DROP_PARTS + 2; i++)
+	for (i = 0; i < DROP_PARTS; i++)
 		parts[i] = (struct told){ 1, 1 };
-	drop_while_told(parts, tell);
-	assert_false(m.own_told);
+	parts[i++] = (struct told){ 3, 1 };
+	parts[i++] = (struct told){ 0, N };
+	check_drop(parts, 1, 1);
+}
+
+/* ---- What the kernel leaves ---- */
+
+static unsigned int times_left;
+
+/* Of a call that is told of; the mapping was split before it went on. */
+static bool leave_some(const unsigned long *args, long *ret)
+{
+	if (args[2] != MADV_DONTNEED || args[0] != m.start || !times_left)
+		return false;
+	times_left--;
+	assert_int_equal(
+		madvise((void *)args[0], 7 << PAGE_SHIFT, MADV_DONTNEED), 0);
+	*ret = 0;
+	return true;
+}
+
+static int drop_leaving(unsigned int times)
+{
+	fake_fill(window(FIRST), N, 1);
+	enter_pages();
+	times_left = times;
+	fake_sys_hook(FAKE_SYS_MADVISE, leave_some);
+	return gpusvm_drop_pages(&m);
+}
+
+static void drop_drops_what_the_kernel_left(void **state)
+{
+	unsigned long i;
+
+	(void)state;
+	assert_int_equal(drop_leaving(3), 0);
+	for (i = 0; i < N; i++)
+		assert_false(fake_present(fake_addr(fake, FIRST + i)));
+}
+
+static void drop_of_what_the_kernel_keeps_leaving_fails(void **state)
+{
+	(void)state;
+	assert_int_equal(drop_leaving(1000), -EBUSY);
+	assert_true(fake_present(fake_addr(fake, FIRST + N - 1)));
+}
+
+static void drop_that_cannot_be_checked_fails(void **state)
+{
+	(void)state;
+	fake_sys_hook(FAKE_SYS_PREAD, see);
+	fake_sys_hook(FAKE_SYS_PAGEMAP_SCAN, see);
+	enter_pages();
+	blind = true;
+	assert_int_equal(gpusvm_drop_pages(&m), -EIO);
+	blind = false;
 }
 
 #define drop_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -271,15 +482,25 @@ int main(void)
 		drop_test(drop_of_two_pieces_drops_both),
 		drop_test(drop_of_unmapped_memory_returns_0),
 		drop_test(drop_that_fails_returns_the_error),
-		drop_test(drop_with_equal_removal_honours_it),
 		drop_test(drop_told_in_parts_is_ours),
 		drop_test(drop_told_whole_and_its_rest_is_ours),
-		drop_test(drop_honours_a_part_beside_our_parts),
-		drop_test(drop_honours_a_rest_that_is_read_with_the_whole),
+		drop_test(rest_that_can_be_read_with_the_whole_is_ours),
+		drop_test(rests_of_a_rest_are_ours),
+		drop_test(rest_that_ends_sooner_is_ours),
+		drop_test(rest_is_ours_after_the_program_dropped_the_last),
+		drop_test(drop_of_what_is_locked_meanwhile_is_ours),
+		drop_test(rest_is_ours_if_pages_cannot_be_looked_at),
+		drop_test(rest_is_ours_if_who_drops_reads),
+		drop_test(rest_is_ours_if_who_drops_gets_no_cpu),
+		drop_test(drop_with_equal_removal_honours_it),
+		drop_test(drop_honours_a_part_told_before_the_whole),
 		drop_test(drop_honours_a_rest_told_before_the_whole),
-		drop_test(drop_honours_a_rest_told_when_its_pages_are_gone),
-		drop_test(drop_told_of_a_part_alone_keeps_pages),
-		drop_test(drop_told_of_too_many_parts_keeps_pages),
+		drop_test(drop_honours_a_rest_told_when_the_pages_are_gone),
+		drop_test(drop_honours_a_rest_told_when_the_pages_go_late),
+		drop_test(drop_told_of_too_many_parts_honours_the_first),
+		drop_test(drop_drops_what_the_kernel_left),
+		drop_test(drop_of_what_the_kernel_keeps_leaving_fails),
+		drop_test(drop_that_cannot_be_checked_fails),
 	};
 
 	return cmocka_run_group_tests_name("drop", tests, NULL, NULL);

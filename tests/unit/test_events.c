@@ -315,6 +315,7 @@ static void removal_of_our_own_changes_nothing(void **state)
 	struct applied_event applied;
 
 	(void)state;
+	mm->drop.m = &m;
 	mm->drop.start = event.start;
 	mm->drop.end = event.end;
 	applied = apply(&event);
@@ -324,7 +325,7 @@ static void removal_of_our_own_changes_nothing(void **state)
 	assert_int_equal(mm->pt.npages, N);
 	assert_true(mm->drop.told);
 	assert_int_equal(mm->stats.events, 0);
-	mm->drop = (struct drop){ .end = 0 };
+	mm->drop = (struct drop){ .m = NULL };
 }
 
 static void removal_that_may_be_ours_is_told_and_left_to_us(void **state)
@@ -333,6 +334,7 @@ static void removal_that_may_be_ours_is_told_and_left_to_us(void **state)
 	struct applied_event applied;
 
 	(void)state;
+	mm->drop.m = &m;
 	mm->drop.start = event.start;
 	mm->drop.end = event.end + PAGE_SIZE;
 	applied = apply(&event);
@@ -340,7 +342,7 @@ static void removal_that_may_be_ours_is_told_and_left_to_us(void **state)
 	assert_told(MMU_NOTIFY_CLEAR, FIRST, N - 1);
 	assert_int_equal(mm->pt.npages, N);
 	assert_int_equal(mm->drop.nparts, 1);
-	mm->drop = (struct drop){ .end = 0 };
+	mm->drop = (struct drop){ .m = NULL };
 }
 
 static void removal_beyond_ours_is_the_programs(void **state)
@@ -349,6 +351,7 @@ static void removal_beyond_ours_is_the_programs(void **state)
 	struct applied_event applied;
 
 	(void)state;
+	mm->drop.m = &m;
 	mm->drop.start = event.start + PAGE_SIZE;
 	mm->drop.end = event.end;
 	applied = apply(&event);
@@ -356,7 +359,7 @@ static void removal_beyond_ours_is_the_programs(void **state)
 	assert_told(MMU_NOTIFY_CLEAR, FIRST, N);
 	assert_int_equal(mm->pt.npages, 0);
 	assert_int_equal(mm->drop.nparts, 0);
-	mm->drop = (struct drop){ .end = 0 };
+	mm->drop = (struct drop){ .m = NULL };
 }
 
 /* ---- Changes that were announced ---- */

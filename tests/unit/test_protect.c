@@ -307,7 +307,7 @@ static void nothing_else_is_told_or_done(void **state)
 
 	(void)state;
 	open_manual();
-	assert_int_equal(source->ops->read(source, events), 0);
+	assert_int_equal(source->ops->read(source, events, SOURCE_BATCH), 0);
 	assert_int_equal(source->ops->settled(source), 0);
 	assert_int_equal(source->ops->watch(source, at(mem), at(mem) + SIZE),
 			 0);

@@ -59,7 +59,7 @@ static bool reads;
 static bool play_write(const unsigned long *args, long *ret)
 {
 	if (reads)
-		ntold = gpusvm_segv_read(told);
+		ntold = gpusvm_segv_read(told, SOURCE_BATCH);
 	gpusvm_trapped_forget(BASE, BASE + (16ul << PAGE_SHIFT));
 	gpusvm_park_wake(BASE, BASE + (16ul << PAGE_SHIFT));
 	*ret = (long)args[2];
@@ -116,7 +116,7 @@ static int teardown(void **state)
 	struct source_event events[SOURCE_BATCH];
 
 	(void)state;
-	while (gpusvm_segv_read(events))
+	while (gpusvm_segv_read(events, SOURCE_BATCH))
 		;
 	gpusvm_segv_stop();
 	gpusvm_trapped_reset(0, false);
@@ -168,7 +168,7 @@ static void trapped_page_is_put_in_the_queue(void **state)
 	assert_int_equal(gpusvm_trapped_add(BASE, BASE + PAGE_SIZE, PROT_READ),
 			 0);
 	raise_fault(BASE + 123, SEGV_ACCERR, true);
-	assert_int_equal(gpusvm_segv_read(events), 0);
+	assert_int_equal(gpusvm_segv_read(events, SOURCE_BATCH), 0);
 }
 
 static bool blocked_at_restore;
@@ -193,7 +193,7 @@ static void no_signal_comes_while_the_queue_is_locked(void **state)
 
 	(void)state;
 	fake_sys_hook(FAKE_SYS_RESTORE_SIGNALS, look_at_mask);
-	assert_int_equal(gpusvm_segv_read(events), 0);
+	assert_int_equal(gpusvm_segv_read(events, SOURCE_BATCH), 0);
 	assert_true(blocked_at_restore);
 	pthread_sigmask(SIG_SETMASK, NULL, &now);
 	assert_false(sigismember(&now, SIGSEGV));

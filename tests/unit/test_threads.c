@@ -334,8 +334,9 @@ static void thread_that_does_not_run_is_asleep(void **state)
 	assert_false(gpusvm_thread_is_asleep(TID));
 	write_state('D');
 	assert_true(gpusvm_thread_is_asleep(TID));
+	write_state('R');
 	fake_sys_fail(FAKE_SYS_OPEN, -EMFILE, 1);
-	assert_false(gpusvm_thread_is_asleep(TID));
+	assert_true(gpusvm_thread_is_asleep(TID));
 	fake_sys_fail(FAKE_SYS_OPEN, -ENOENT, 1);
 	assert_true(gpusvm_thread_is_asleep(TID));
 }

@@ -34,7 +34,7 @@ static int read_messages(unsigned int n)
 
 	fake_sys_expect_fill(FAKE_SYS_READ, (long)(n * sizeof(messages[0])),
 			     give_messages, &n);
-	count = source->ops->read(source, events);
+	count = source->ops->read(source, events, SOURCE_BATCH);
 	assert_script_played();
 	return count;
 }
@@ -126,7 +126,7 @@ static void read_without_messages_returns_0(void **state)
 	(void)state;
 	assert_int_equal(read_messages(0), 0);
 	fake_sys_expect(FAKE_SYS_READ, -EAGAIN);
-	assert_int_equal(source->ops->read(source, events), 0);
+	assert_int_equal(source->ops->read(source, events, SOURCE_BATCH), 0);
 	assert_script_played();
 }
 

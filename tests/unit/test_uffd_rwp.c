@@ -31,7 +31,7 @@ static struct source_event read_fault(unsigned long fault_flags)
 
 	fake_sys_expect_fill(FAKE_SYS_READ, sizeof(struct uffd_msg), give_fault,
 			     &fault_flags);
-	assert_int_equal(source->ops->read(source, events), 1);
+	assert_int_equal(source->ops->read(source, events, SOURCE_BATCH), 1);
 	assert_script_played();
 	assert_int_equal(events[0].type, SOURCE_FAULT);
 	assert_int_equal(events[0].start, ADDR);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mapping of memory that goes to the device and home all the time is split
+ * and joined again, locked and unlocked, by calls that nobody is told of and
+ * that leave what is in it as it is.  So it stays, whoever wrote it.
+ *
+ * A thread that tells the library's own removals from the program's wrongly
+ * loses pages here: the kernel makes a call piece by piece where its mapping is
+ * split, refuses it where that is locked, or stops at a new border.
+ *
+ * GPUSVM_STRESS_SECONDS: how long (2).
+ */
+#include "fake_driver.h"
+
+#include <sys/mman.h>
+
+#define DEFAULT_SECONDS 2
+#define PAGES (SZ_64K / PS)
+
+static struct {
+	struct fake_driver *d;
+	unsigned char *place;
+	unsigned long end;
+	bool done;
+	unsigned long changes;
+	unsigned long migrations;
+	unsigned long written;
+	unsigned int wrong;
+} s;
+
+static void *change_all_the_time(void *arg)
+{
+	unsigned long first, n;
+	unsigned char *at;
+
+	(void)arg;
+	while (!__atomic_load_n(&s.done, __ATOMIC_RELAXED)) {
+		first = test_random_below(PAGES);
+		n = 1 + test_random_below(PAGES - first);
+		at = s.place + first * PS;
+		if (test_random_below(2)) {
+			/* Not allowed to everybody, and not to much of it. */
+			if (!mlock2(at, n * PS, MLOCK_ONFAULT))
+				munlock(at, n * PS);
+		} else {
+			madvise(at, n * PS, MADV_DONTFORK);
+			madvise(at, n * PS, MADV_DOFORK);
+		}
+		s.changes++;
+	}
+	return NULL;
+}
+
+static bool migrate(void)
+{
+	struct drm_gpusvm_range *range;
+	struct fake_alloc *alloc;
+	int err = -EBUSY;
+
+	fake_driver_lock(s.d);
+	fake_collect(s.d);
+	range = fake_fault_devmem(s.d, s.place);
+	if (!IS_ERR(range) && !range->flags.unmapped)
+		err = fake_migrate(s.d, range, &alloc);
+	fake_driver_unlock(s.d);
+	s.migrations += !err;
+	return !err;
+}
+
+/* Every other round a page is written by the device, too. */
+static void play_round(unsigned char *buffer, unsigned int tag)
+{
+	unsigned long page, written = test_random_below(PAGES);
+	bool again = false;
+
+	for (page = 0; page < PAGES; page++)
+		test_fill(s.place + page * PS, PS, tag);
+	if (migrate() && tag % 2) {
+		test_fill(buffer, PS, tag + 1);
+		again = !fake_access(s.d, s.place + written * PS, buffer, PS,
+				     FAKE_ACCESS_WRITE);
+		s.written += again;
+	}
+	for (page = 0; page < PAGES; page++)
+		if (test_match(s.place + page * PS, PS,
+			       tag + (again && page == written)) != PS &&
+		    !s.wrong++)
+			print_error("round %u: page %lu%s is wrong\n", tag,
+				    page, page == written ? ", written" : "");
+}
+
+static void stress_split(void **state)
+{
+	const struct fake_driver_config config = { .devmem_bytes = SZ_2M };
+	struct test_area *area = test_area_reserve(2 * SZ_2M, SZ_2M);
+	unsigned char *buffer = test_area_anon(area, SZ_2M, PS);
+	unsigned int tag = 1;
+	pthread_t thread;
+
+	(void)state;
+	s.place = test_area_anon(area, 0, SZ_64K);
+	s.d = fake_driver_create(&config);
+	s.end = test_now_ms() + test_stress_ms(DEFAULT_SECONDS);
+	test_thread_start(&thread, change_all_the_time, NULL);
+	while (test_now_ms() < s.end && s.wrong < 20)
+		play_round(buffer, tag++);
+	__atomic_store_n(&s.done, true, __ATOMIC_RELAXED);
+	test_thread_join(thread);
+	print_message("%lu changes, %lu migrations, %lu written to\n",
+		      s.changes, s.migrations, s.written);
+	assert_int_equal(s.wrong, 0);
+	assert_true(s.migrations > 0);
+	fake_driver_destroy(s.d);
+}
+
+static const struct CMUnitTest tests[] = {
+	conf_test(stress_split),
+};
+
+CONF_MAIN(tests)
