@@ -111,8 +111,17 @@ static int do_remove(char *mem)
 	return madvise(mem, PS, MADV_REMOVE) || *mem;
 }
 
+/*
+ * On ourselves, as an allocator does; older kernels (6.1) do not allow it to
+ * everybody, and it is told of all the same.
+ */
+static int has_failed(long ret)
+{
+	return ret != (long)PS && errno != EPERM;
+}
+
 #ifdef __GLIBC__
-/* On ourselves, as an allocator does; declared by newer headers only. */
+/* Declared by newer headers only. */
 ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n,
 			int advice, unsigned int flags);
 
@@ -123,7 +132,7 @@ static int do_process_madvise(char *mem)
 	ssize_t ret = process_madvise(pidfd, &iov, 1, MADV_PAGEOUT, 0);
 
 	close(pidfd);
-	return ret != (ssize_t)PS;
+	return has_failed(ret);
 }
 #endif
 
@@ -135,7 +144,7 @@ static int do_sys_process_madvise(char *mem)
 		syscall(SYS_process_madvise, pidfd, &iov, 1, MADV_PAGEOUT, 0);
 
 	close(pidfd);
-	return ret != (long)PS;
+	return has_failed(ret);
 }
 
 static int do_remap_file_pages(char *mem)
