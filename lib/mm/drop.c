@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "compiler.h"
+#include "handler.h"
 #include "migration.h"
 #include "mm.h"
 #include "page.h"
@@ -67,7 +68,7 @@ enum drop_claim gpusvm_drop_claim(struct mm_struct *mm,
 				     drop->part[i].end);
 		return DROP_OURS;
 	}
-	if (!drop->told && drop->nparts < DROP_PARTS) {
+	if (drop->nparts < DROP_PARTS) {
 		drop->part[drop->nparts].start = event->start;
 		drop->part[drop->nparts].end = event->end;
 		drop->nparts++;
@@ -119,8 +120,8 @@ static bool got_through(const struct drop *drop)
 	int left;
 
 	while ((left = has_left(drop->m, drop->start, drop->end)) > 0) {
-		/* In a signal handler, when the call is over. */
-		if (drop->tid == gpusvm_threads_self())
+		/* The latter in a signal handler, when the call is over. */
+		if (drop->waited || drop->tid == gpusvm_threads_self())
 			return false;
 		if (asleep == ASLEEP || gpusvm_sys_now_ns() >= end_ns)
 			return false;
@@ -134,8 +135,10 @@ bool gpusvm_drop_follow(struct mm_struct *mm)
 {
 	struct drop *drop = &mm->drop;
 
-	if (drop->told && !drop->through)
+	if (drop->told && !drop->through && !drop->again) {
 		drop->through = got_through(drop);
+		drop->waited = true;
+	}
 	return drop->m;
 }
 
@@ -158,7 +161,7 @@ static bool in_place(struct migration *m, unsigned long i, unsigned long *n)
  * may be another mapping by now.  False if something changed.
  */
 static bool begin_call(struct migration *m, unsigned long start,
-		       unsigned long end)
+		       unsigned long end, bool again)
 {
 	unsigned long i = (start - m->start) >> PAGE_SHIFT;
 	struct mm_struct *mm = m->mm;
@@ -173,6 +176,7 @@ static bool begin_call(struct migration *m, unsigned long start,
 			.start = start,
 			.end = end,
 			.tid = gpusvm_threads_self(),
+			.again = again,
 		};
 	gpusvm_up_write(&mm->event_lock);
 	return found;
@@ -187,20 +191,23 @@ static void end_call(struct mm_struct *mm)
 }
 
 static int make_call(struct migration *m, unsigned long start,
-		     unsigned long end, int advice)
+		     unsigned long end, int advice, bool again)
 {
 	int err;
 
-	if (!begin_call(m, start, end))
+	if (!begin_call(m, start, end, again))
 		return -EBUSY;
 	err = gpusvm_sys_madvise(start, end - start, advice);
 	end_call(m->mm);
 	return err;
 }
 
-/* A call for each piece of the mapping; and another where it is locked. */
-static int drop_pieces(struct migration *m, unsigned long start,
-		       unsigned long end)
+/*
+ * A call for each piece of the mapping; and another where it is locked, or was
+ * at some time of the first.
+ */
+static int drop_run(struct migration *m, unsigned long start, unsigned long end,
+		    bool again)
 {
 	unsigned long addr, next;
 	struct vma piece;
@@ -210,27 +217,55 @@ static int drop_pieces(struct migration *m, unsigned long start,
 		if (gpusvm_vma_piece(m->mm, addr, &piece))
 			break; /* unmapped: the entries follow the event */
 		next = min(piece.end, end);
-		err = make_call(m, addr, next, MADV_DONTNEED);
+		err = make_call(m, addr, next, MADV_DONTNEED, again);
 		if (err == -EINVAL)
-			err = make_call(m, addr, next, MADV_DONTNEED_LOCKED);
+			err = make_call(m, addr, next, MADV_DONTNEED_LOCKED,
+					true);
 	}
 	return err;
 }
 
+static int drop_runs(struct migration *m, bool again)
+{
+	unsigned long i, n, addr;
+	int err = 0;
+
+	pthread_mutex_lock(&m->mm->drop_lock);
+	for (i = 0; i < m->npages && !err; i += n) {
+		addr = m->start + (i << PAGE_SHIFT);
+		if (in_place(m, i, &n))
+			err = drop_run(m, addr, addr + (n << PAGE_SHIFT),
+				       again);
+	}
+	pthread_mutex_unlock(&m->mm->drop_lock);
+	return err;
+}
+
+/* What a change has put there is known by its entry when the change was read. */
+static void let_changes_pass(struct mm_struct *mm)
+{
+	unsigned int attempt = 0;
+
+	while (mm->source->ops->settled(mm->source))
+		gpusvm_handler_settle(mm, attempt++);
+}
+
 /*
  * Where the mapping was split meanwhile the kernel may leave what is behind,
- * without an error (before Linux 6.17).
+ * without an error (before Linux 6.17), and where something was unmapped we do.
  */
-static int drop_run(struct migration *m, unsigned long start, unsigned long end)
+static int drop_all(struct migration *m)
 {
 	unsigned int attempt;
 	int err, left = 1;
 
 	for (attempt = 0; left > 0 && attempt < ATTEMPTS; attempt++) {
-		err = drop_pieces(m, start, end);
+		err = drop_runs(m, attempt > 0);
 		if (err)
 			return err;
-		left = has_left(m, start, end);
+		left = has_left(m, m->start, gpusvm_migration_limit(m));
+		if (left > 0)
+			let_changes_pass(m->mm);
 	}
 	return left > 0 ? -EBUSY : left;
 }
@@ -238,8 +273,6 @@ static int drop_run(struct migration *m, unsigned long start, unsigned long end)
 int gpusvm_drop_pages(struct migration *m)
 {
 	struct mm_struct *mm = m->mm;
-	unsigned long i, n, addr;
-	int err = 0;
 
 	m->dropping = true;
 	/*
@@ -249,12 +282,5 @@ int gpusvm_drop_pages(struct migration *m)
 	pthread_mutex_lock(&mm->pt_lock);
 	m->hold_removals = true;
 	pthread_mutex_unlock(&mm->pt_lock);
-	pthread_mutex_lock(&mm->drop_lock);
-	for (i = 0; i < m->npages && !err; i += n) {
-		addr = m->start + (i << PAGE_SHIFT);
-		if (in_place(m, i, &n))
-			err = drop_run(m, addr, addr + (n << PAGE_SHIFT));
-	}
-	pthread_mutex_unlock(&mm->drop_lock);
-	return err;
+	return drop_all(m);
 }

@@ -10,11 +10,14 @@
  *
  * One call of ours runs at a time.  It tells of all its pages first, and if the
  * mapping is split while that waits to be read, of each further piece, one after
- * another; or of pieces only, if it was split before.  So what is read before
- * the whole is the program's, and what is read when all pages have gone, too.
- * The kernel lets the call go on while it still fills the reader's buffer, so
- * events are read one by one meanwhile, and who reads on after ours waits first
- * until the pages have gone, or the call is asleep.
+ * another (Linux 6.17; before that these are left); or of pieces only, if it was
+ * split before.  So what is read before the whole is the program's.  So is what
+ * is read when all pages have gone, unless another call of ours has dropped some
+ * before: then this one may still have to tell of them.
+ *
+ * To see that, events are read one by one meanwhile, as the kernel lets the call
+ * go on while it still fills the reader's buffer, and who reads on after ours
+ * waits first until the pages have gone, or the call is asleep.
  */
 #ifndef GPUSVM_MM_DROP_H
 #define GPUSVM_MM_DROP_H
@@ -35,8 +38,10 @@ struct source_event;
  * @start: First address
  * @end: End, exclusive
  * @tid: Who makes the call
+ * @again: Another call of ours may have dropped some of the pages before
  * @told: An event of just this interval was read
- * @through: And the pages have gone
+ * @waited: And somebody has waited for the pages to go, in vain
+ * @through: They have gone
  * @nparts: How many events of a part of it were read before
  * @part: These parts
  */
@@ -45,7 +50,9 @@ struct drop {
 	unsigned long start;
 	unsigned long end;
 	pid_t tid;
+	bool again;
 	bool told;
+	bool waited;
 	bool through;
 	unsigned int nparts;
 	struct {

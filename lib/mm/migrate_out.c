@@ -487,7 +487,10 @@ int gpusvm_migrate_out_commit(struct migration *m)
 	return 0;
 }
 
-/* What the program dropped meanwhile is not to come back. */
+/*
+ * What the program dropped meanwhile is not to come back.  No call of ours goes
+ * on, so from now on each removal is the program's.
+ */
 static void forget_removed(struct migration *m)
 {
 	unsigned long i;
@@ -496,6 +499,7 @@ static void forget_removed(struct migration *m)
 	for (i = 0; i < m->npages; i++)
 		if (m->pages[i]->removed)
 			m->ram[i] = 0;
+	m->hold_removals = false;
 	pthread_mutex_unlock(&m->mm->pt_lock);
 }
 

@@ -2,7 +2,8 @@
 /*
  * The mapping of memory that goes to the device and home all the time is split
  * and joined again, locked and unlocked, by calls that nobody is told of and
- * that leave what is in it as it is.  So it stays, whoever wrote it.
+ * that leave what is in it as it is.  So it stays, whoever wrote it.  A page in
+ * the middle is unmapped and mapped again meanwhile, where that needs no hooks.
  *
  * A thread that tells the library's own removals from the program's wrongly
  * loses pages here: the kernel makes a call piece by piece where its mapping is
@@ -16,12 +17,14 @@
 
 #define DEFAULT_SECONDS 2
 #define PAGES (SZ_64K / PS)
+#define HOLE (PAGES / 2)
 
 static struct {
 	struct fake_driver *d;
 	unsigned char *place;
 	unsigned long end;
 	bool done;
+	bool unmaps;
 	unsigned long changes;
 	unsigned long migrations;
 	unsigned long written;
@@ -51,6 +54,29 @@ static void *change_all_the_time(void *arg)
 	return NULL;
 }
 
+static void map(unsigned long first, unsigned long n)
+{
+	void *at = s.place + first * PS;
+
+	assert_ptr_equal(mmap(at, n * PS, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+			 at);
+}
+
+static void *unmap_all_the_time(void *arg)
+{
+	(void)arg;
+	while (!__atomic_load_n(&s.done, __ATOMIC_RELAXED)) {
+		munmap(s.place + HOLE * PS, PS);
+		map(HOLE, 1);
+		/* Else no migration gets anywhere. */
+		while (test_random_below(1000))
+			if (__atomic_load_n(&s.done, __ATOMIC_RELAXED))
+				break;
+	}
+	return NULL;
+}
+
 static bool migrate(void)
 {
 	struct drm_gpusvm_range *range;
@@ -73,16 +99,21 @@ static void play_round(unsigned char *buffer, unsigned int tag)
 	unsigned long page, written = test_random_below(PAGES);
 	bool again = false;
 
+	/* Else what was behind a hole has no range any more. */
+	if (s.unmaps)
+		map(0, PAGES);
 	for (page = 0; page < PAGES; page++)
-		test_fill(s.place + page * PS, PS, tag);
-	if (migrate() && tag % 2) {
+		if (!s.unmaps || page != HOLE)
+			test_fill(s.place + page * PS, PS, tag);
+	if (migrate() && tag % 2 && written != HOLE) {
 		test_fill(buffer, PS, tag + 1);
 		again = !fake_access(s.d, s.place + written * PS, buffer, PS,
 				     FAKE_ACCESS_WRITE);
 		s.written += again;
 	}
 	for (page = 0; page < PAGES; page++)
-		if (test_match(s.place + page * PS, PS,
+		if (page != HOLE &&
+		    test_match(s.place + page * PS, PS,
 			       tag + (again && page == written)) != PS &&
 		    !s.wrong++)
 			print_error("round %u: page %lu%s is wrong\n", tag,
@@ -95,17 +126,22 @@ static void stress_split(void **state)
 	struct test_area *area = test_area_reserve(2 * SZ_2M, SZ_2M);
 	unsigned char *buffer = test_area_anon(area, SZ_2M, PS);
 	unsigned int tag = 1;
-	pthread_t thread;
+	pthread_t thread, unmapper;
 
 	(void)state;
 	s.place = test_area_anon(area, 0, SZ_64K);
 	s.d = fake_driver_create(&config);
 	s.end = test_now_ms() + test_stress_ms(DEFAULT_SECONDS);
 	test_thread_start(&thread, change_all_the_time, NULL);
+	s.unmaps = !test_announces();
+	if (s.unmaps)
+		test_thread_start(&unmapper, unmap_all_the_time, NULL);
 	while (test_now_ms() < s.end && s.wrong < 20)
 		play_round(buffer, tag++);
 	__atomic_store_n(&s.done, true, __ATOMIC_RELAXED);
 	test_thread_join(thread);
+	if (s.unmaps)
+		test_thread_join(unmapper);
 	print_message("%lu changes, %lu migrations, %lu written to\n",
 		      s.changes, s.migrations, s.written);
 	assert_int_equal(s.wrong, 0);

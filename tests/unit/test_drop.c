@@ -18,7 +18,6 @@ static void enter_pages(void)
 						  m.pages[i]),
 				 0);
 	}
-	m.hold_removals = true;
 }
 
 static void drop_of_two_pieces_drops_both(void **state)
@@ -133,16 +132,22 @@ static void tell_all(void *arg)
 	}
 }
 
-/* By another thread, who sees the caller asleep and its pages there. */
-static bool tell(const unsigned long *args, long *ret)
+/* Who sees the caller asleep. */
+static void tell_by_another(const struct told *told)
 {
 	struct unit_thread teller;
 
-	(void)ret;
-	if (args[2] != MADV_DONTNEED || args[0] != m.start)
-		return false;
+	to_be_told = told;
 	unit_thread_start(&teller, tell_all, NULL);
 	unit_thread_join(&teller);
+}
+
+/* By another thread, the pages being there. */
+static bool tell(const unsigned long *args, long *ret)
+{
+	(void)ret;
+	if (args[2] == MADV_DONTNEED && args[0] == m.start)
+		tell_by_another(to_be_told);
 	return false;
 }
 
@@ -268,11 +273,11 @@ static void rest_is_ours_after_the_program_dropped_the_last(void **state)
  */
 static bool lock_meanwhile(const unsigned long *args, long *ret)
 {
-	const unsigned long again[] = { args[0], args[1], MADV_DONTNEED };
+	static const struct told parts[] = { { 0, N }, { 0, 0 } };
 
 	if (args[0] != m.start)
 		return false;
-	dontneed_raises_event(again, ret);
+	tell_by_another(parts);
 	*ret = -EINVAL;
 	if (args[2] != MADV_DONTNEED)
 		*ret = madvise((void *)args[0], args[1], MADV_DONTNEED);
@@ -287,6 +292,63 @@ static void drop_of_what_is_locked_meanwhile_is_ours(void **state)
 	fake_sys_hook(FAKE_SYS_MADVISE, lock_meanwhile);
 	assert_int_equal(gpusvm_drop_pages(&m), 0);
 	assert_false(fake_present(m.start));
+	check_noted(0, 0);
+}
+
+/*
+ * Only the tail was locked, and is without pages: the first call drops the
+ * others and fails.  The second is split at another place.
+ */
+static bool lock_tail(const unsigned long *args, long *ret)
+{
+	static const struct told parts[] = { { 0, N }, { 3, N - 3 }, { 0, 0 } };
+
+	if (args[0] != m.start)
+		return false;
+	if (args[2] == MADV_DONTNEED)
+		madvise((void *)args[0], 7 << PAGE_SHIFT, MADV_DONTNEED);
+	else
+		tell_by_another(parts);
+	*ret = args[2] == MADV_DONTNEED ? -EINVAL : 0;
+	return true;
+}
+
+static void rest_of_a_call_for_locked_memory_is_ours(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), 7, 1);
+	enter_pages();
+	fake_sys_hook(FAKE_SYS_MADVISE, lock_tail);
+	assert_int_equal(gpusvm_drop_pages(&m), 0);
+	check_noted(0, 0);
+}
+
+static unsigned int ncalls;
+
+/* Of two pieces the second is left once; then the first is split. */
+static bool leave_second(const unsigned long *args, long *ret)
+{
+	static const struct told parts[] = { { 0, 5 }, { 3, 2 }, { 0, 0 } };
+
+	*ret = 0;
+	ncalls++;
+	if (ncalls == 3) {
+		assert_int_equal(args[0], m.start);
+		tell_by_another(parts);
+	}
+	return ncalls == 2;
+}
+
+static void rest_of_a_second_call_is_ours(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	split_at(FIRST + 5);
+	enter_pages();
+	ncalls = 0;
+	fake_sys_hook(FAKE_SYS_MADVISE, leave_second);
+	assert_int_equal(gpusvm_drop_pages(&m), 0);
+	assert_int_equal(ncalls, 4);
 	check_noted(0, 0);
 }
 
@@ -392,6 +454,18 @@ static void drop_honours_a_rest_told_when_the_pages_are_gone(void **state)
 	check_noted(7, N - 7);
 }
 
+/* Read together they could not be told from the two of our own. */
+static void drop_honours_a_rest_that_waits_with_the_whole(void **state)
+{
+	static const struct told parts[] = { { 0, N, .together = true },
+					     { 7, N - 7 },
+					     { 0, 0 } };
+
+	(void)state;
+	drop_while_told(parts, drop_and_tell);
+	check_noted(7, N - 7);
+}
+
 /* It needed the CPU, and now and then slept, before the pages went. */
 static bool drop_late(const unsigned long *args, long *ret)
 {
@@ -471,6 +545,60 @@ static void drop_of_what_the_kernel_keeps_leaving_fails(void **state)
 	assert_true(fake_present(fake_addr(fake, FIRST + N - 1)));
 }
 
+/* mremap() puts a page there when the call is over; its event waits. */
+static bool put_there(const unsigned long *args, long *ret)
+{
+	if (args[0] != m.start || ncalls++)
+		return false;
+	*ret = madvise((void *)args[0], args[1], MADV_DONTNEED);
+	fake_fill(window(FIRST + 5), 1, 9);
+	fake_source_push(fake, (struct source_event){
+				       .type = SOURCE_UNMAP,
+				       .start = fake_addr(fake, FIRST + 5),
+				       .end = fake_addr(fake, FIRST + 6),
+			       });
+	return true;
+}
+
+static void drop_leaves_what_is_put_there_after_it(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	enter_pages();
+	ncalls = 0;
+	fake_sys_hook(FAKE_SYS_MADVISE, put_there);
+	assert_int_equal(gpusvm_drop_pages(&m), 0);
+	assert_true(fake_present(fake_addr(fake, FIRST + 5)));
+}
+
+/* mremap() takes page 4 elsewhere before the rest is read. */
+static bool move_away_and_tell(const unsigned long *args, long *ret)
+{
+	if (args[2] == MADV_DONTNEED && args[0] == m.start)
+		fake_source_push(fake,
+				 (struct source_event){
+					 .type = SOURCE_REMAP,
+					 .start = fake_addr(fake, FIRST + 4),
+					 .end = fake_addr(fake, FIRST + 5),
+					 .to = fake_addr(fake, FIRST + N + 5),
+				 });
+	return tell(args, ret);
+}
+
+/* Not that page is dropped then. */
+static void removal_of_a_page_that_moved_away_is_not_noted(void **state)
+{
+	static const struct told parts[] = { { 2, 3 }, { 0, N }, { 0, 0 } };
+
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	enter_pages();
+	to_be_told = parts;
+	fake_sys_hook(FAKE_SYS_MADVISE, move_away_and_tell);
+	assert_int_equal(gpusvm_drop_pages(&m), 0);
+	check_noted(2, 2);
+}
+
 static void drop_that_cannot_be_checked_fails(void **state)
 {
 	(void)state;
@@ -497,6 +625,8 @@ int main(void)
 		drop_test(rest_that_ends_sooner_is_ours),
 		drop_test(rest_is_ours_after_the_program_dropped_the_last),
 		drop_test(drop_of_what_is_locked_meanwhile_is_ours),
+		drop_test(rest_of_a_call_for_locked_memory_is_ours),
+		drop_test(rest_of_a_second_call_is_ours),
 		drop_test(rest_is_ours_if_pages_cannot_be_looked_at),
 		drop_test(rest_is_ours_if_who_drops_reads),
 		drop_test(rest_is_ours_if_who_drops_gets_no_cpu),
@@ -504,10 +634,13 @@ int main(void)
 		drop_test(drop_honours_a_part_told_before_the_whole),
 		drop_test(drop_honours_a_rest_told_before_the_whole),
 		drop_test(drop_honours_a_rest_told_when_the_pages_are_gone),
+		drop_test(drop_honours_a_rest_that_waits_with_the_whole),
 		drop_test(drop_honours_a_rest_told_when_the_pages_go_late),
 		drop_test(drop_told_of_too_many_parts_honours_the_first),
 		drop_test(drop_drops_what_the_kernel_left),
 		drop_test(drop_of_what_the_kernel_keeps_leaving_fails),
+		drop_test(drop_leaves_what_is_put_there_after_it),
+		drop_test(removal_of_a_page_that_moved_away_is_not_noted),
 		drop_test(drop_that_cannot_be_checked_fails),
 	};
 

@@ -337,6 +337,30 @@ static void remove_in_between_drops_pages(void **state)
 	assert_int_equal(owner.refs, 1 + N - 2);
 }
 
+static void remove_one(struct fake_source *f, const struct fake_call *call)
+{
+	if (call->op != FAKE_OP_PROTECT || call->arg)
+		return;
+	f->hook = NULL;
+	fake_source_remove(f, FIRST + 8, 1);
+}
+
+static void abort_honours_removal_by_the_program(void **state)
+{
+	(void)state;
+	fake_fill(window(FIRST), N, 1);
+	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
+	begin(0);
+	copy_to_device();
+	drops = 0;
+	fake_sys_hook(FAKE_SYS_MADVISE, second_drop_fails);
+	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
+	fake->hook = remove_one;
+	gpusvm_migrate_out_abort(&m);
+	fake->hook = NULL;
+	assert_true(fake_is_zero(window(FIRST + 8), 1));
+}
+
 static const struct CMUnitTest moving[] = {
 	move_test(abort_gives_memory_back),
 	move_test(abort_of_untouched_memory_leaves_it_untouched),
@@ -351,6 +375,7 @@ static const struct CMUnitTest moving[] = {
 static const struct CMUnitTest protecting[] = {
 	protect_test(commit_that_cannot_drop_is_undone),
 	protect_test(commit_that_drops_half_is_undone),
+	protect_test(abort_honours_removal_by_the_program),
 	protect_test(commit_of_locked_memory_uses_dontneed_locked),
 	protect_test(commit_honours_removal_by_the_program),
 	protect_test(abort_leaves_dropped_what_the_program_dropped),
