@@ -22,6 +22,7 @@ import fnmatch
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -220,13 +221,15 @@ def reason(output, status):
         for line in output:
             if line.lower().startswith('skip'):
                 return line.split(':', 1)[-1].strip()
-    named = [line for line in output if line.startswith('[  FAILED  ]')]
+    # Of CMocka, and of tests that are processes.
+    named = [re.split(r'[]:]', line)[1].split('(status')[0].strip()
+             for line in output
+             if line.startswith(('[  FAILED  ]', 'FAILED: '))
+             and 'test(s)' not in line]
     if status in (124, 137, 143):
         return 'took too long'
     if named:
-        names = dict.fromkeys(line.split(']')[1].strip() for line in named
-                              if 'test(s)' not in line)
-        return ', '.join(names)
+        return ', '.join(dict.fromkeys(named))
     lines = [line for line in output if line.strip()]
     return (lines[-1].strip() if lines else 'no output') + \
         f' (status {status})'
