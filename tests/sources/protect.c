@@ -211,7 +211,7 @@ static void announced_protection_is_kept(void)
 	check(!gpusvm_mprotect(mem, SIZE, PROT_READ));
 	device_check_empty();
 	read_maps(mem, SIZE, lines, sizeof(lines));
-	check(strstr(lines, " r--p "));
+	check(strstr(lines, " r--p\n"));
 	check(matches(mem, 4 * SIZE, 11));
 	device_close();
 }
