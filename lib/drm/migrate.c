@@ -176,6 +176,18 @@ static int move_out(struct moving *one, bool *later)
 	return end_move_out(zdd, gpusvm_migration_wait_copied(m, err));
 }
 
+/*
+ * At once, and not at the end of a batch: the CPU may have its pages back from
+ * now on, and what others of the batch wait for may be waiting for these.
+ */
+static void finish(struct moving *moving)
+{
+	gpusvm_zdd_unlock(moving->zdd);
+	gpusvm_zdd_put(moving->zdd, 1);
+	probe3(to_devmem_end, drm_gpusvm_range_start(moving->range),
+	       drm_gpusvm_range_end(moving->range), moving->err);
+}
+
 /* False, with nothing done, if something is in the way of one. */
 static bool move_out_together(struct moving *first)
 {
@@ -194,10 +206,12 @@ static bool move_out_together(struct moving *first)
 	/* All are started before one is waited for. */
 	for_each_together(each, first)
 		each->err = start_copy(each->zdd);
-	for_each_together(each, first)
+	for_each_together(each, first) {
 		each->err = end_move_out(
 			each->zdd, gpusvm_migration_wait_copied(
 					   &each->zdd->migration, each->err));
+		finish(each);
+	}
 	return true;
 }
 
@@ -213,6 +227,7 @@ static void move_out_all(struct moving *first, unsigned long n)
 
 	if (n == 1) {
 		first->err = move_out(first, NULL);
+		finish(first);
 		return;
 	}
 	if (move_out_together(first))
@@ -256,15 +271,7 @@ static void leave_to_the_end(struct drm_gpusvm_zdd *zdd,
 	gpusvm_under_way_add(&zdd->migration, end_later);
 }
 
-static void finish(struct moving *moving)
-{
-	gpusvm_zdd_unlock(moving->zdd);
-	gpusvm_zdd_put(moving->zdd, 1);
-	probe3(to_devmem_end, drm_gpusvm_range_start(moving->range),
-	       drm_gpusvm_range_end(moving->range), moving->err);
-}
-
-/* All that can be done before somebody is told; without an error finish() it. */
+/* All that can be done before somebody is told. */
 static int prepare(struct drm_gpusvm *gpusvm, struct moving *moving,
 		   const struct drm_gpusvm_ctx *ctx)
 {
@@ -289,7 +296,7 @@ static int prepare(struct drm_gpusvm *gpusvm, struct moving *moving,
 	return moving->err;
 }
 
-/* What is prepared, and goes together; all but to finish() it. */
+/* What is prepared, and goes together. */
 static void migrate(struct drm_gpusvm *gpusvm, struct moving *first,
 		    bool *later)
 {
@@ -308,10 +315,13 @@ static void migrate(struct drm_gpusvm *gpusvm, struct moving *first,
 		n++;
 	}
 	gpusvm_notify_start(&event);
-	if (later)
-		first->err = move_out(first, later);
-	else
+	if (!later) {
 		move_out_all(first, n);
+	} else {
+		first->err = move_out(first, later);
+		if (!*later)
+			finish(first);
+	}
 	gpusvm_notify_end(&event);
 }
 
@@ -339,7 +349,6 @@ static int migrate_one(struct drm_gpusvm *gpusvm, struct moving *one,
 		leave_to_the_end(one->zdd, done);
 		return 0;
 	}
-	finish(one);
 	if (done && !one->err)
 		gpusvm_fence_signal(done, 0);
 	return one->err;
@@ -449,13 +458,10 @@ static void migrate_all(struct drm_gpusvm *gpusvm,
 			const struct drm_gpusvm_ctx *ctx)
 {
 	struct moving *at = to_moving(gpusvm_itree_first(all, 0, ~0ul));
-	struct moving *first, *each;
+	struct moving *first;
 
-	while ((first = next_together(gpusvm, &at, ctx))) {
+	while ((first = next_together(gpusvm, &at, ctx)))
 		migrate(gpusvm, first, NULL);
-		for_each_together(each, first)
-			finish(each);
-	}
 }
 
 /* In order of address, those that are complete. */

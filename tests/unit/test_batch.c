@@ -333,6 +333,41 @@ static void pinned_page_keeps_its_range_only(void **state)
 	assert_int_equal(fake->count[FAKE_OP_TAKE], 4 * 2 + 3);
 }
 
+static int brought_home;
+
+/* What went before, while another one of the batch is still on its way. */
+static int bring_first_home(struct page **pages, dma_addr_t *dma_addr,
+			    unsigned long npages)
+{
+	brought_home =
+		gpusvm_mm_bring_home(mm, fake_addr(fake, first_of[0]), 0, 0);
+	return copy_to_devmem(pages, dma_addr, npages);
+}
+
+static void what_has_gone_can_come_home_before_the_rest_goes(void **state)
+{
+	static struct drm_gpusvm_devmem_ops ops;
+	unsigned long i;
+
+	(void)state;
+	add_adjacent(MOST);
+	pinned = 3 * EACH;
+	fake->hook = keep_pinned;
+	ops = devmem_ops;
+	ops.copy_to_devmem = bring_first_home;
+	place[MOST - 1].devmem.ops = &ops;
+	brought_home = 1;
+	assert_int_equal(batch(), -EBUSY);
+	fake->hook = NULL;
+	assert_int_equal(brought_home, 0);
+	assert_int_equal(is_on_device(0), 0);
+	assert_true(fake_matches(window(0), EACH, 100));
+	for (i = 1; i < MOST; i++) {
+		assert_int_equal(entries[i].err, i == 3 ? -EBUSY : 0);
+		assert_consistent(i);
+	}
+}
+
 static void refuse_more_than_one(struct fake_source *f,
 				 const struct fake_call *call)
 {
@@ -616,6 +651,7 @@ int main(void)
 		batch_test(pages_shared_with_a_child_are_written_to_first),
 		batch_test(all_copies_start_before_one_is_waited_for),
 		batch_test(pinned_page_keeps_its_range_only),
+		batch_test(what_has_gone_can_come_home_before_the_rest_goes),
 		batch_test(what_cannot_be_moved_as_one_is_moved_apart),
 		batch_test(failure_in_the_middle_gives_all_back),
 		batch_test(range_on_a_device_keeps_itself_only),
