@@ -53,6 +53,8 @@ static struct {
 		long error;
 	} failure[FAKE_SYS_COUNT];
 	fake_sys_hook_fn hook[FAKE_SYS_COUNT];
+	unsigned long *now_ns;
+	unsigned long step_ns;
 	struct {
 		const char *path;
 		const char *contents;
@@ -121,6 +123,14 @@ void fake_sys_hook(enum fake_sys_fn fn, fake_sys_hook_fn hook)
 	pthread_mutex_unlock(&lock);
 }
 
+void fake_sys_clock(unsigned long *now_ns, unsigned long step_ns)
+{
+	pthread_mutex_lock(&lock);
+	fake.now_ns = now_ns;
+	fake.step_ns = step_ns;
+	pthread_mutex_unlock(&lock);
+}
+
 void fake_sys_file(const char *path, const char *contents)
 {
 	pthread_mutex_lock(&lock);
@@ -163,6 +173,18 @@ static long play(enum fake_sys_fn fn, const unsigned long *args)
 static bool is_planned_failure(enum fake_sys_fn fn)
 {
 	return fake.failure[fn].in && !--fake.failure[fn].in;
+}
+
+static bool tell_time(enum fake_sys_fn fn, long *ret)
+{
+	if (fn != FAKE_SYS_NOW_NS || !fake.now_ns)
+		return false;
+	/* One that stands is not written to: the test may read it meanwhile. */
+	*ret = fake.step_ns
+		       ? (long)__atomic_add_fetch(fake.now_ns, fake.step_ns,
+						  __ATOMIC_RELAXED)
+		       : (long)__atomic_load_n(fake.now_ns, __ATOMIC_RELAXED);
+	return true;
 }
 
 static bool open_file(const char *path, long *ret)
@@ -228,7 +250,7 @@ static bool answered(enum fake_sys_fn fn, const unsigned long *args, long *ret)
 	else if (fake.hook[fn])
 		hook = fake.hook[fn];
 	else
-		done = is_file(fn, args, ret);
+		done = tell_time(fn, ret) || is_file(fn, args, ret);
 	pthread_mutex_unlock(&lock);
 	return hook ? hook(args, ret) : done;
 }

@@ -7,7 +7,7 @@
  *	1. a script, for the functions that a strict test names: calls must come
  *	   in that order, and a call that was not expected is noted;
  *	2. an error planned for the n-th call of a function;
- *	3. a hook that the test set for the function;
+ *	3. a hook that the test set for the function, or its clock;
  *	4. a file that the test gave contents to (open, read, pread, close);
  *	5. the real system call.
  *
@@ -108,6 +108,14 @@ void fake_sys_fail(enum fake_sys_fn fn, long error, unsigned int nth);
 typedef bool (*fake_sys_hook_fn)(const unsigned long *args, long *ret);
 
 void fake_sys_hook(enum fake_sys_fn fn, fake_sys_hook_fn hook);
+
+/*
+ * A clock of the test's, in place of a hook of FAKE_SYS_NOW_NS: it tells
+ * *@now_ns, which goes on by @step_ns with each look, before it is told.  The
+ * test may set it meanwhile, atomically if other threads look.  NULL for the
+ * real clock.
+ */
+void fake_sys_clock(unsigned long *now_ns, unsigned long step_ns);
 
 /* Contents for the file at @path; NULL for a file that does not exist. */
 void fake_sys_file(const char *path, const char *contents);

@@ -31,13 +31,6 @@ static unsigned int naps;
 static unsigned int nap_of_action;
 static void (*action)(void);
 
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)clock_ns;
-	return true;
-}
-
 static bool nap(const unsigned long *args, long *ret)
 {
 	(void)ret;
@@ -56,7 +49,7 @@ static void at_nap(unsigned int nth, void (*fn)(void))
 	naps = 0;
 	nap_of_action = nth;
 	action = fn;
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&clock_ns, 0);
 	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
 	fake_sys_hook(FAKE_SYS_YIELD, nap);
 }

@@ -406,21 +406,13 @@ static void rest_is_ours_if_who_drops_reads(void **state)
 	assert_int_equal(fake_sys_calls(FAKE_SYS_NANOSLEEP), 0);
 }
 
-static unsigned long now_ns;
-
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)(now_ns += 1000 * 1000);
-	return true;
-}
-
 static void rest_is_ours_if_who_drops_gets_no_cpu(void **state)
 {
+	static unsigned long now_ns = 1;
+
 	(void)state;
 	make_up_state('R');
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
-	now_ns = 1;
+	fake_sys_clock(&now_ns, 1000 * 1000);
 	check_rest_is_ours(tell);
 	assert_in_range(now_ns, 100ul * 1000 * 1000, 1000ul * 1000 * 1000);
 }

@@ -18,16 +18,6 @@ void *__wrap_gpusvm_alloc_array(size_t n, size_t size)
 				      : __real_gpusvm_alloc_array(n, size);
 }
 
-static unsigned long now_ns;
-
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	now_ns += 10ul * 1000 * 1000;
-	*ret = (long)now_ns;
-	return true;
-}
-
 static struct drm_gpusvm_range *migrated(void)
 {
 	struct drm_gpusvm_range *range = filled_range();
@@ -167,10 +157,12 @@ static void evict_of_held_page_returns_ebusy(void **state)
 
 static void evict_of_what_never_moved_returns_ebusy(void **state)
 {
+	static unsigned long now_ns;
+
 	(void)state;
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 10ul * 1000 * 1000);
 	assert_int_equal(evict(), -EBUSY);
-	fake_sys_hook(FAKE_SYS_NOW_NS, NULL);
+	fake_sys_clock(NULL, 0);
 	assert_int_equal(copies_to_ram, 0);
 	assert_int_equal(releases, 0);
 }

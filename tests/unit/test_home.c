@@ -15,13 +15,6 @@
 static unsigned long now_ns;
 static unsigned int naps;
 
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)now_ns;
-	return true;
-}
-
 static bool nap(const unsigned long *args, long *ret)
 {
 	(void)ret;
@@ -67,7 +60,7 @@ static int setup(void **state)
 {
 	(void)state;
 	migration_setup(GPUSVM_TECHNIQUE_MOVE, N);
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 0);
 	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
 	owner.fault = serve;
 	now_ns = 100 * SECOND;

@@ -44,16 +44,6 @@ static enum vm_fault_result be_busy(struct vm_fault *vmf)
 	return VM_FAULT_RETRY;
 }
 
-static unsigned long clock_ns;
-
-static bool tick(const unsigned long *args, long *ret)
-{
-	(void)args;
-	clock_ns += 100000000;
-	*ret = (long)clock_ns;
-	return true;
-}
-
 static void populate_brings_home_what_is_asked_for(void **state)
 {
 	(void)state;
@@ -74,13 +64,15 @@ static void populate_brings_home_what_is_asked_for(void **state)
 
 static void populate_tells_what_stays(void **state)
 {
+	static unsigned long now_ns;
+
 	(void)state;
 	owner.fault = stay_away;
 	assert_int_equal(gpusvm_populate(window(0), bytes(WINDOW)), -EFAULT);
 	/* It tried all. */
 	assert_int_equal(owner.faults, N);
 	owner.fault = be_busy;
-	fake_sys_hook(FAKE_SYS_NOW_NS, tick);
+	fake_sys_clock(&now_ns, 100 * 1000 * 1000);
 	assert_int_equal(gpusvm_populate(window(FIRST), PAGE_SIZE), -EBUSY);
 	assert_freed(0, 0);
 	assert_int_equal(gpusvm_populate(window(FIRST), 0), 0);

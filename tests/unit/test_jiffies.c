@@ -15,13 +15,6 @@
 
 static unsigned long now_ns;
 
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)now_ns;
-	return true;
-}
-
 static int setup(void **state)
 {
 	(void)state;
@@ -57,7 +50,7 @@ static void jiffy_is_a_millisecond_rounded_down(void **state)
 	unsigned int i;
 
 	(void)state;
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 0);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		now_ns = cases[i].ns;
 		assert_int_equal(gpusvm_jiffies64(), cases[i].jiffies);

@@ -367,12 +367,7 @@ static void start_checks_what_it_is_given(void **state)
 #define NOW_MS (100ul * 24 * 3600 * 1000) /* since the machine was started */
 #define DAY_MS (24ul * 3600 * 1000)
 
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)(NOW_MS * 1000 * 1000);
-	return true;
-}
+static unsigned long now_ns = NOW_MS * 1000 * 1000;
 
 static void migrate_sets_the_end_of_the_timeslice(void **state)
 {
@@ -381,7 +376,7 @@ static void migrate_sets_the_end_of_the_timeslice(void **state)
 	unsigned int i;
 
 	(void)state;
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 0);
 	for (i = 0; i < ARRAY_SIZE(timeslices); i++) {
 		assert_int_equal(migrate_for(range, &alloc, timeslices[i]), 0);
 		assert_int_equal(alloc.devmem.timeslice_expiration,
@@ -404,7 +399,7 @@ static void migrate_for_ever_is_a_very_long_timeslice(void **state)
 	unsigned int i;
 
 	(void)state;
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 0);
 	for (i = 0; i < ARRAY_SIZE(timeslices); i++) {
 		assert_int_equal(migrate_for(range, &alloc, timeslices[i]), 0);
 		assert_in_range(alloc.devmem.timeslice_expiration,

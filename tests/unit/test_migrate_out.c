@@ -211,13 +211,6 @@ static void begin_without_room_in_the_table_is_undone(void **state)
 static unsigned long now_ns, give_up_ns;
 static bool program_drops;
 
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)now_ns;
-	return true;
-}
-
 static bool nap(const unsigned long *args, long *ret)
 {
 	(void)ret;
@@ -259,7 +252,7 @@ static void stop_the_clock(void)
 	now_ns = 1000 * SECOND;
 	give_up_ns = now_ns + 60 * SECOND;
 	program_drops = false;
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 0);
 	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
 	fake_sys_hook(FAKE_SYS_GETDENTS64, list_other_thread);
 	fake_sys_hook(FAKE_SYS_THREAD_CPU_NS, tell_no_cpu_time);

@@ -5,20 +5,13 @@
  */
 #include "unit_migrate_out.h"
 
-static unsigned long now_ns;
-
-/* A millisecond for each look at the clock. */
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)(now_ns += 1000 * 1000);
-	return true;
-}
-
 static int setup_held(void **state)
 {
+	static unsigned long now_ns;
+
 	setup_move(state);
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	/* A millisecond for each look. */
+	fake_sys_clock(&now_ns, 1000 * 1000);
 	mm->features |= GPUSVM_FEATURE_RWP;
 	return 0;
 }

@@ -127,13 +127,6 @@ static unsigned int naps;
 static struct migration *held; /* let go of at the third nap */
 static unsigned long let_go_ns;
 
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)__atomic_load_n(&now_ns, __ATOMIC_RELAXED);
-	return true;
-}
-
 static bool nap(const unsigned long *args, long *ret)
 {
 	struct migration *m = NULL;
@@ -158,7 +151,7 @@ static struct mm_struct *open_with_allocation(struct migration *m)
 	now_ns = 1000000000;
 	naps = 0;
 	held = NULL;
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 0);
 	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
 	return mm;
 }

@@ -7,14 +7,6 @@
 
 static unsigned long now_ns;
 
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	now_ns += 10ul * 1000 * 1000;
-	*ret = (long)now_ns;
-	return true;
-}
-
 static bool is_valid(struct drm_gpusvm_range *range)
 {
 	bool valid;
@@ -136,9 +128,9 @@ static void get_with_events_for_ever_returns_ebusy(void **state)
 	fake->hook = raise_event;
 	events_left = ~0u;
 	now_ns = 1000ul * 1000 * 1000;
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 10ul * 1000 * 1000);
 	assert_int_equal(get_pages(range), -EBUSY);
-	fake_sys_hook(FAKE_SYS_NOW_NS, NULL);
+	fake_sys_clock(NULL, 0);
 	fake->hook = NULL;
 	assert_in_range(now_ns, 2000ul * 1000 * 1000, 3000ul * 1000 * 1000);
 	assert_int_equal(gpusvm_alloc_live(), blocks);

@@ -134,13 +134,6 @@ static bool nap(const unsigned long *args, long *ret)
 	return true;
 }
 
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)clock_ns;
-	return true;
-}
-
 static bool ignore(struct mmu_interval_notifier *notifier,
 		   const struct mmu_notifier_range *range,
 		   unsigned long cur_seq)
@@ -159,7 +152,7 @@ static void begin_change(struct mmu_interval_notifier *notifier)
 
 	naps = 0;
 	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&clock_ns, 0);
 	assert_int_equal(gpusvm_mmu_interval_notifier_insert(
 				 notifier, mm, fake_addr(fake, 0), PAGE_SIZE,
 				 &nobody),

@@ -28,13 +28,6 @@ static unsigned int nlines;
 static char line[512];
 static enum gpusvm_log_level line_level;
 
-static bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)now_ns;
-	return true;
-}
-
 static void note_line(enum gpusvm_log_level level, const char *message,
 		      void *priv)
 {
@@ -48,7 +41,7 @@ static int setup(void **state)
 {
 	(void)state;
 	fake_sys_reset();
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 0);
 	gpusvm_set_log(note_line, NULL, GPUSVM_LOG_DEBUG);
 	gpusvm_watchdog_init(&mm.watchdog, LIMIT_NS);
 	now_ns = 5 * LIMIT_NS;

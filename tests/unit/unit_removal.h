@@ -27,13 +27,6 @@
 static unsigned long now_ns, naps;
 static void (*at_nap)(unsigned long nap);
 
-static inline bool tell_time(const unsigned long *args, long *ret)
-{
-	(void)args;
-	*ret = (long)READ_ONCE(now_ns);
-	return true;
-}
-
 static inline bool take_nap(const unsigned long *args, long *ret)
 {
 	(void)ret;
@@ -118,7 +111,7 @@ static inline int removal_setup(void **state)
 	nfiles = 0;
 	memset(cpu_ns, 0, sizeof(cpu_ns));
 	set_state(0, 'R');
-	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_clock(&now_ns, 0);
 	fake_sys_hook(FAKE_SYS_NANOSLEEP, take_nap);
 	fake_sys_hook(FAKE_SYS_GETDENTS64, list_threads);
 	fake_sys_hook(FAKE_SYS_THREAD_CPU_NS, tell_cpu_ns);
