@@ -7,12 +7,12 @@
  * argv[1]: only the tests whose names have this in them.
  */
 #include "device.h"
+#include "many_threads.h"
 #include "pattern.h"
 #include "process_tests.h"
 
 #include <errno.h>
 #include <gpusvm/hooks.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -142,39 +142,10 @@ static void closing_brings_everything_home(void)
 	check(matches(mem, 4 * SIZE, 4));
 }
 
-/* Threads that touch the same and other pages all go on. */
-static unsigned char *shared_mem;
-
-static void *touch_all(void *arg)
-{
-	size_t i, start = (size_t)arg;
-
-	for (i = 0; i < HUGE; i += PAGE)
-		__atomic_fetch_add(
-			(unsigned int *)(shared_mem + (start + i) % HUGE), 1,
-			__ATOMIC_RELAXED);
-	return NULL;
-}
-
 static void many_threads_wait_for_pages(void)
 {
-	unsigned char *mem = device_map(HUGE, RW);
-	pthread_t thread[8];
-	size_t i, round;
-
-	shared_mem = mem;
 	check(!device_open(GPUSVM_SOURCE_MPROTECT));
-	for (round = 0; round < 5; round++) {
-		for (i = 0; i < HUGE; i += SIZE)
-			check(!device_take(mem + i, SIZE));
-		for (i = 0; i < 8; i++)
-			check(!pthread_create(&thread[i], NULL, touch_all,
-					      (void *)(i * 8 * SIZE)));
-		for (i = 0; i < 8; i++)
-			check(!pthread_join(thread[i], NULL));
-	}
-	for (i = 0; i < HUGE; i += PAGE)
-		check(*(unsigned int *)(mem + i) == 40);
+	check_many_threads();
 	device_close();
 }
 

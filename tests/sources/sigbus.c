@@ -6,6 +6,7 @@
  *
  * argv[1]: only the tests whose names have this in them.
  */
+#include "many_threads.h"
 #include "sigbus.h"
 
 #include <errno.h>
@@ -90,39 +91,10 @@ static void dropped_pages_are_zero(void)
 	check(is_zero(mem + 3 * SIZE, SIZE));
 }
 
-static unsigned char *shared_mem;
-
-static void *add_to_all(void *arg)
-{
-	size_t i, start = (size_t)arg;
-
-	for (i = 0; i < HUGE; i += PAGE)
-		__atomic_fetch_add(
-			(unsigned int *)(shared_mem + (start + i) % HUGE), 1,
-			__ATOMIC_RELAXED);
-	return NULL;
-}
-
 static void many_threads_at_the_same_pages(void)
 {
-	unsigned char *mem = device_map(HUGE, RW);
-	pthread_t thread[8];
-	size_t i, round;
-
-	shared_mem = mem;
 	open_device();
-	for (round = 0; round < 5; round++) {
-		for (i = 0; i < HUGE; i += SIZE)
-			check(!device_take(mem + i, SIZE));
-		for (i = 0; i < 8; i++)
-			check(!pthread_create(
-				&thread[i], NULL, add_to_all,
-				(void *)(i * (round % 2) * 8 * SIZE)));
-		for (i = 0; i < 8; i++)
-			check(!pthread_join(thread[i], NULL));
-	}
-	for (i = 0; i < HUGE; i += PAGE)
-		check(*(unsigned int *)(mem + i) == 40);
+	check_many_threads();
 	device_close();
 }
 
