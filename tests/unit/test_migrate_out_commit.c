@@ -19,6 +19,15 @@ static void commit_that_cannot_drop_is_undone(void **state)
 	assert_undone();
 }
 
+/* The kernel has two mappings, with a border at FIRST + 6. */
+static void copy_two_pieces(void)
+{
+	fake_fill(window(FIRST), N, 1);
+	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
+	begin(0);
+	copy_to_device();
+}
+
 static unsigned int drops;
 
 /* Of two pieces only the first is dropped. */
@@ -32,18 +41,20 @@ static bool second_drop_fails(const unsigned long *args, long *ret)
 	return dontneed_raises_event(args, ret);
 }
 
-static void commit_that_drops_half_is_undone(void **state)
+static void drop_half(void)
 {
-	(void)state;
-	fake_fill(window(FIRST), N, 1);
-	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
-	begin(0);
-	copy_to_device();
+	copy_two_pieces();
 	drops = 0;
 	fake_sys_hook(FAKE_SYS_MADVISE, second_drop_fails);
 	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
 	assert_int_equal(drops, 2);
 	assert_false(fake_present(fake_addr(fake, FIRST)));
+}
+
+static void commit_that_drops_half_is_undone(void **state)
+{
+	(void)state;
+	drop_half();
 	gpusvm_migrate_out_abort(&m);
 	fake_sys_hook(FAKE_SYS_MADVISE, dontneed_raises_event);
 	assert_undone();
@@ -118,10 +129,7 @@ static void abort_leaves_dropped_what_the_program_dropped(void **state)
 	unsigned long i;
 
 	(void)state;
-	fake_fill(window(FIRST), N, 1);
-	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
-	begin(0);
-	copy_to_device();
+	copy_two_pieces();
 	fake_sys_hook(FAKE_SYS_MADVISE, program_removes_and_unmaps);
 	/* The first piece is dropped, the second is not what it was. */
 	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
@@ -151,10 +159,7 @@ static bool fails_after_removal(const unsigned long *args, long *ret)
 static void abort_after_failed_madvise_leaves_dropped(void **state)
 {
 	(void)state;
-	fake_fill(window(FIRST), N, 1);
-	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
-	begin(0);
-	copy_to_device();
+	copy_two_pieces();
 	fake_sys_hook(FAKE_SYS_MADVISE, fails_after_removal);
 	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
 	gpusvm_migrate_out_abort(&m);
@@ -348,13 +353,7 @@ static void remove_one(struct fake_source *f, const struct fake_call *call)
 static void abort_honours_removal_by_the_program(void **state)
 {
 	(void)state;
-	fake_fill(window(FIRST), N, 1);
-	madvise(window(FIRST + 6), (N - 6) << PAGE_SHIFT, MADV_DONTFORK);
-	begin(0);
-	copy_to_device();
-	drops = 0;
-	fake_sys_hook(FAKE_SYS_MADVISE, second_drop_fails);
-	assert_int_equal(gpusvm_migrate_out_commit(&m), -EBUSY);
+	drop_half();
 	fake->hook = remove_one;
 	gpusvm_migrate_out_abort(&m);
 	fake->hook = NULL;
