@@ -153,7 +153,7 @@ static void open_fails(int expected)
 	assert_int_equal(gpusvm_mm_open(&mm, NULL), expected);
 	assert_null(mm);
 	assert_int_equal(gpusvm_alloc_live(), blocks_before);
-	assert_int_equal(count_entries("/proc/self/fd"), fds_before);
+	assert_int_equal(unit_count_fds(), fds_before);
 }
 
 static void open_that_fails_at_a_step_undoes_the_others(void **state)
@@ -191,7 +191,7 @@ static void open_without_memory_returns_enomem(void **state)
 		assert_int_equal(fail_in, 0);
 		assert_null(mm);
 		assert_int_equal(gpusvm_alloc_live(), blocks_before);
-		assert_int_equal(count_entries("/proc/self/fd"), fds_before);
+		assert_int_equal(unit_count_fds(), fds_before);
 	}
 	/* The structure, the buffer for forks, and two stacks at least. */
 	assert_in_range(n, 5, 19);

@@ -204,7 +204,7 @@ static int in_child(struct mm_struct *mm)
 	if (mm->pid == getpid())
 		return 5;
 	/* The parent's descriptors are closed, or its mirror would live on. */
-	return count_entries("/proc/self/fd") == fds_before ? 0 : 4;
+	return unit_count_fds() == fds_before ? 0 : 4;
 }
 
 static void fork_brings_all_home_and_closes_in_the_child(void **state)

@@ -3,9 +3,8 @@
  * The source by protection, on real memory: taking, giving back, and every
  * system call on the way failing.
  */
-#include "unit.h"
+#include "unit_fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <gpusvm/gpusvm.h>
 #include <string.h>
@@ -48,18 +47,6 @@ void *__wrap_gpusvm_alloc_pages(size_t size, size_t align)
 	return fails_now() ? NULL : __real_gpusvm_alloc_pages(size, align);
 }
 
-static unsigned int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 static unsigned char *map(void)
 {
 	void *area = mmap(NULL, SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -74,7 +61,7 @@ static int setup(void **state)
 	fake_sys_reset();
 	fail_in = 0;
 	blocks_before = gpusvm_alloc_live();
-	fds_before = count_fds();
+	fds_before = unit_count_fds();
 	mem = map();
 	staging = map();
 	source = NULL;
@@ -89,7 +76,7 @@ static int teardown(void **state)
 		source->ops->close(source);
 	munmap(mem, SIZE);
 	munmap(staging, SIZE);
-	assert_int_equal(count_fds(), fds_before);
+	assert_int_equal(unit_count_fds(), fds_before);
 	assert_int_equal(gpusvm_alloc_live(), blocks_before);
 	return 0;
 }
@@ -272,7 +259,7 @@ static void every_step_of_opening_may_fail(void **state)
 						     &source),
 				 cases[i].expected);
 		assert_int_equal(gpusvm_alloc_live(), blocks_before);
-		assert_int_equal(count_fds(), fds_before);
+		assert_int_equal(unit_count_fds(), fds_before);
 	}
 	for (i = 1; i <= 2; i++) {
 		fail_in = i;

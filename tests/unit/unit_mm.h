@@ -6,9 +6,8 @@
 #ifndef TESTS_UNIT_MM_H
 #define TESTS_UNIT_MM_H
 
-#include "unit.h"
+#include "unit_fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <gpusvm/gpusvm.h>
 
@@ -48,18 +47,6 @@ static inline void count_errors(enum gpusvm_log_level level,
 static size_t blocks_before;
 static unsigned int fds_before;
 
-static inline unsigned int count_entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 static inline int mm_setup(void **state)
 {
 	(void)state;
@@ -71,7 +58,7 @@ static inline int mm_setup(void **state)
 	log_errors = 0;
 	gpusvm_set_log(count_errors, NULL, GPUSVM_LOG_INFO);
 	blocks_before = gpusvm_alloc_live();
-	fds_before = count_entries("/proc/self/fd");
+	fds_before = unit_count_fds();
 	return 0;
 }
 
@@ -81,7 +68,7 @@ static inline int mm_teardown(void **state)
 	fake_sys_reset();
 	gpusvm_set_log(NULL, NULL, GPUSVM_LOG_ERROR);
 	assert_int_equal(gpusvm_alloc_live(), blocks_before);
-	assert_int_equal(count_entries("/proc/self/fd"), fds_before);
+	assert_int_equal(unit_count_fds(), fds_before);
 	return fake_source_destroy(fake) ? 0 : -1;
 }
 
