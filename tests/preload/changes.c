@@ -115,9 +115,13 @@ static int do_remove(char *mem)
  * On ourselves, as an allocator does; older kernels (6.1) do not allow it to
  * everybody, and it is told of all the same.
  */
-static int has_failed(long ret)
+static int has_failed(long ret, int pidfd)
 {
-	return ret != (long)PS && errno != EPERM;
+	/* Before close(), which may leave an error of its own. */
+	int failed = ret != (long)PS && !(ret < 0 && errno == EPERM);
+
+	close(pidfd);
+	return failed;
 }
 
 #ifdef __GLIBC__
@@ -131,8 +135,7 @@ static int do_process_madvise(char *mem)
 	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	ssize_t ret = process_madvise(pidfd, &iov, 1, MADV_PAGEOUT, 0);
 
-	close(pidfd);
-	return has_failed(ret);
+	return has_failed(ret, pidfd);
 }
 #endif
 
@@ -143,8 +146,7 @@ static int do_sys_process_madvise(char *mem)
 	long ret =
 		syscall(SYS_process_madvise, pidfd, &iov, 1, MADV_PAGEOUT, 0);
 
-	close(pidfd);
-	return has_failed(ret);
+	return has_failed(ret, pidfd);
 }
 
 static int do_remap_file_pages(char *mem)
