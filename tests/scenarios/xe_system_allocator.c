@@ -9,6 +9,7 @@
 #include "calls.h"
 #include "model.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,9 +172,12 @@ static unsigned char *get_buffer(struct run *r)
 		mem = map_buffer(r, slot_at(r, r->slot), r->jobs->size);
 	}
 	if (r->flags & MLOCK && mlock(mem, r->jobs->size)) {
+		int error = errno;
+
 		if (r->fd >= 0)
 			close(r->fd);
-		test_skip("mlock: not of so much memory");
+		test_skip("mlock of %zu bytes: %s", r->jobs->size,
+			  strerror(error));
 	}
 	if (!(r->flags & NOMEMSET))
 		memset(mem, 0, r->jobs->size);
