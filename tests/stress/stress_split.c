@@ -120,13 +120,16 @@ static void play_round(unsigned char *buffer, unsigned int tag)
 				     FAKE_ACCESS_WRITE);
 		s.written += again;
 	}
-	for (page = 0; page < PAGES; page++)
+	for (page = 0; page < PAGES; page++) {
+		bool by_device = again && page == written;
+
 		if (page != HOLE &&
-		    test_match(s.place + page * PS, PS,
-			       tag + (again && page == written)) != PS &&
+		    test_match(s.place + page * PS, PS, tag + by_device) !=
+			    PS &&
 		    !s.wrong++)
 			print_error("round %u: page %lu%s is wrong\n", tag,
-				    page, page == written ? ", written" : "");
+				    page, by_device ? ", written" : "");
+	}
 }
 
 static void stress_split(void **state)
