@@ -30,8 +30,12 @@
 /* How often changes elsewhere may get in the way of write-protection. */
 #define PROTECT_ATTEMPTS 1000
 
-/* How long to wait, in all, for what is in the way. */
+/*
+ * How long to wait, in all, for what is in the way; of several each is tried
+ * alone afterwards, and only one of them may have to wait.
+ */
 #define PATIENCE_NS (1000ul * 1000 * 1000)
+#define PATIENCE_TOGETHER_NS (1000ul * 1000)
 
 /* How long the CPU may be kept from busy pages at a time, and how often. */
 #define HELD_NS (5ul * 1000 * 1000)
@@ -180,7 +184,8 @@ static int try_to_enter(struct migration *m, enum obstacle *obstacle)
  */
 static int enter(struct migration *m)
 {
-	unsigned long end_ns = gpusvm_sys_now_ns() + PATIENCE_NS;
+	unsigned long end_ns = gpusvm_sys_now_ns() +
+			       (m->next ? PATIENCE_TOGETHER_NS : PATIENCE_NS);
 	struct mm_struct *mm = m->mm;
 	enum obstacle obstacle;
 	unsigned int events = 0;
@@ -363,7 +368,7 @@ static int take_moving(struct migration *m)
 	int err;
 
 	err = take_by_move(m, false, &busy);
-	if (err == -EBUSY) {
+	if (busy) {
 		for_each_taken_with(each, m)
 			unshare_pages(each);
 		err = take_by_move(m, false, &busy);

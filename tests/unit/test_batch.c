@@ -368,6 +368,44 @@ static void what_has_gone_can_come_home_before_the_rest_goes(void **state)
 	}
 }
 
+#define SECOND 1000000000ul
+
+static unsigned long now_ns;
+
+static bool tell_time(const unsigned long *args, long *ret)
+{
+	(void)args;
+	*ret = (long)now_ns;
+	return true;
+}
+
+static bool nap(const unsigned long *args, long *ret)
+{
+	(void)ret;
+	now_ns += args[0];
+	return true;
+}
+
+/* They do not wait for it together, and in halves, and alone. */
+static void what_never_settles_is_waited_for_once_per_range(void **state)
+{
+	unsigned long i, start_ns = 1000 * SECOND;
+
+	(void)state;
+	add_adjacent(MOST);
+	now_ns = start_ns;
+	fake_sys_hook(FAKE_SYS_NOW_NS, tell_time);
+	fake_sys_hook(FAKE_SYS_NANOSLEEP, nap);
+	fake_source_fail(fake, FAKE_OP_SETTLED, -EAGAIN);
+	assert_int_equal(batch(), -EBUSY);
+	assert_in_range(now_ns - start_ns, MOST * SECOND,
+			MOST * SECOND + SECOND / 2);
+	for (i = 0; i < MOST; i++) {
+		assert_int_equal(entries[i].err, -EBUSY);
+		assert_consistent(i);
+	}
+}
+
 static void refuse_more_than_one(struct fake_source *f,
 				 const struct fake_call *call)
 {
@@ -652,6 +690,7 @@ int main(void)
 		batch_test(all_copies_start_before_one_is_waited_for),
 		batch_test(pinned_page_keeps_its_range_only),
 		batch_test(what_has_gone_can_come_home_before_the_rest_goes),
+		batch_test(what_never_settles_is_waited_for_once_per_range),
 		batch_test(what_cannot_be_moved_as_one_is_moved_apart),
 		batch_test(failure_in_the_middle_gives_all_back),
 		batch_test(range_on_a_device_keeps_itself_only),
