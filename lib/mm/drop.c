@@ -241,15 +241,6 @@ static int drop_runs(struct migration *m, bool again)
 	return err;
 }
 
-/* What a change has put there is known by its entry when the change was read. */
-static void let_changes_pass(struct mm_struct *mm)
-{
-	unsigned int attempt = 0;
-
-	while (mm->source->ops->settled(mm->source))
-		gpusvm_handler_settle(mm, attempt++);
-}
-
 /*
  * Where the mapping was split meanwhile the kernel may leave what is behind,
  * without an error (before Linux 6.17), and where something was unmapped we do.
@@ -264,8 +255,9 @@ static int drop_all(struct migration *m)
 		if (err)
 			return err;
 		left = has_left(m, m->start, gpusvm_migration_limit(m));
+		/* What a change has put there is known by its entry then. */
 		if (left > 0)
-			let_changes_pass(m->mm);
+			gpusvm_handler_wait_settled(m->mm);
 	}
 	return left > 0 ? -EBUSY : left;
 }

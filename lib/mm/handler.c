@@ -285,6 +285,15 @@ void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt)
 	gpusvm_threads_give_way(attempt);
 }
 
+void gpusvm_handler_wait_settled(struct mm_struct *mm)
+{
+	struct source *source = mm->source;
+	unsigned int attempt = 0;
+
+	while (source->ops->settled(source))
+		gpusvm_handler_settle(mm, attempt++);
+}
+
 /* What is left after a batch that was not full makes poll() return at once. */
 static void serve(struct mm_struct *mm)
 {

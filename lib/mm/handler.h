@@ -108,6 +108,9 @@ void gpusvm_handler_stop(struct mm_struct *mm);
  */
 void gpusvm_handler_settle(struct mm_struct *mm, unsigned int attempt);
 
+/* Until every change that had begun is in the device page table. */
+void gpusvm_handler_wait_settled(struct mm_struct *mm);
+
 /* Have a fault's job done by a handler thread. */
 void gpusvm_handler_give(struct mm_struct *mm, struct job *job);
 

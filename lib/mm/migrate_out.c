@@ -216,14 +216,11 @@ static int enter(struct migration *m)
 static bool stayed(struct migration *m)
 {
 	struct mm_struct *mm = m->mm;
-	struct source *source = mm->source;
 	const struct migration *each;
-	unsigned int attempt = 0;
 	unsigned long i, vaddr;
 	bool moved = false;
 
-	while (source->ops->settled(source))
-		gpusvm_handler_settle(mm, attempt++);
+	gpusvm_handler_wait_settled(mm);
 	pthread_mutex_lock(&mm->pt_lock);
 	for_each_taken_with(each, m) {
 		for (i = 0; i < each->npages && !moved; i++) {
