@@ -13,19 +13,26 @@
  */
 #include "fake_driver.h"
 
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define DEFAULT_SECONDS 2
 #define PAGES (SZ_64K / PS)
 #define HOLE (PAGES / 2)
 /* What must come to pass in any case. */
 #define LEAST 3
+#define REST_EVERY 15
 
 static struct {
 	struct fake_driver *d;
 	unsigned char *place;
 	unsigned long end;
 	bool done;
+	bool rest;
+	unsigned int changers;
+	unsigned int resting;
 	bool unmaps;
 	unsigned long changes;
 	unsigned long migrations;
@@ -33,12 +40,31 @@ static struct {
 	unsigned int wrong;
 } s;
 
-/* Else no migration gets anywhere. */
+/* Else few migrations get anywhere. */
 static void pause_for(unsigned long tries)
 {
 	while (test_random_below(tries))
 		if (__atomic_load_n(&s.done, __ATOMIC_RELAXED))
 			break;
+}
+
+/* And else, on a busy machine, perhaps none. */
+static void rest_if_asked(void)
+{
+	if (!__atomic_load_n(&s.rest, __ATOMIC_ACQUIRE))
+		return;
+	__atomic_fetch_add(&s.resting, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&s.rest, __ATOMIC_ACQUIRE))
+		sched_yield();
+	__atomic_fetch_sub(&s.resting, 1, __ATOMIC_RELEASE);
+}
+
+static void have_them_rest(bool rest)
+{
+	__atomic_store_n(&s.rest, rest, __ATOMIC_RELEASE);
+	if (rest)
+		test_wait_until(__atomic_load_n(&s.resting, __ATOMIC_ACQUIRE) ==
+				s.changers);
 }
 
 static void *change_all_the_time(void *arg)
@@ -48,13 +74,17 @@ static void *change_all_the_time(void *arg)
 
 	(void)arg;
 	while (!__atomic_load_n(&s.done, __ATOMIC_RELAXED)) {
+		rest_if_asked();
 		first = test_random_below(PAGES);
 		n = 1 + test_random_below(PAGES - first);
 		at = s.place + first * PS;
 		if (test_random_below(2)) {
-			/* Not allowed to everybody, and not to much of it. */
-			if (!mlock2(at, n * PS, MLOCK_ONFAULT))
-				munlock(at, n * PS);
+			/*
+			 * Not allowed to everybody, and not to much of it.
+			 * Bare calls: a sanitizer makes nothing of munlock().
+			 */
+			if (!syscall(SYS_mlock2, at, n * PS, MLOCK_ONFAULT))
+				syscall(SYS_munlock, at, n * PS);
 		} else {
 			madvise(at, n * PS, MADV_DONTFORK);
 			madvise(at, n * PS, MADV_DOFORK);
@@ -79,6 +109,7 @@ static void *unmap_all_the_time(void *arg)
 {
 	(void)arg;
 	while (!__atomic_load_n(&s.done, __ATOMIC_RELAXED)) {
+		rest_if_asked();
 		munmap(s.place + HOLE * PS, PS);
 		map(HOLE, 1);
 		pause_for(1000);
@@ -102,12 +133,16 @@ static bool migrate(void)
 	return !err;
 }
 
-/* Every other round a page is written by the device, too. */
+/*
+ * Every other round a page is written by the device, too; and now and then
+ * nobody is in the way.
+ */
 static void play_round(unsigned char *buffer, unsigned int tag)
 {
 	unsigned long page, written = test_random_below(PAGES);
 	bool again = false;
 
+	have_them_rest(tag % REST_EVERY == 0);
 	/* Else what was behind a hole has no range any more. */
 	if (s.unmaps)
 		map(0, PAGES);
@@ -144,13 +179,15 @@ static void stress_split(void **state)
 	s.place = test_area_anon(area, 0, SZ_64K);
 	s.d = fake_driver_create(&config);
 	s.end = test_now_ms() + test_stress_ms(DEFAULT_SECONDS);
-	test_thread_start(&thread, change_all_the_time, NULL);
 	s.unmaps = !test_announces();
+	s.changers = 1 + s.unmaps;
+	test_thread_start(&thread, change_all_the_time, NULL);
 	if (s.unmaps)
 		test_thread_start(&unmapper, unmap_all_the_time, NULL);
 	while ((test_now_ms() < s.end || s.migrations < LEAST) && s.wrong < 20)
 		play_round(buffer, tag++);
 	__atomic_store_n(&s.done, true, __ATOMIC_RELAXED);
+	have_them_rest(false);
 	test_thread_join(thread);
 	if (s.unmaps)
 		test_thread_join(unmapper);
