@@ -369,6 +369,8 @@ static void range_evict_mends_a_mix(void **state)
 	assert_int_equal(gpusvm_madvise(mem + PS, PS, MADV_DONTNEED), 0);
 	assert_ret(fake_get_pages(d, range), -EOPNOTSUPP);
 	assert_ret(drm_gpusvm_range_evict(&d->gpusvm, range), 0);
+	/* Who has read the removal holds the page for a moment. */
+	test_wait_until(d->releases == 1);
 	assert_at_home(d);
 	assert_ret(fake_get_pages(d, range), 0);
 	assert_zeroed(mem + PS, PS);
