@@ -322,8 +322,6 @@ enum vm_fault_result gpusvm_zdd_migrate_to_ram(struct vm_fault *vmf)
 	n = gpusvm_zdd_bring_home(zdd, &range);
 	zdd->migration.let_go = false;
 	if (n > 0) {
-		vmf->start = range.start;
-		vmf->end = range.end;
 		vmf->woken = vmf->address >= m->woken &&
 			     vmf->address < m->woken_end;
 		gpusvm_zdd_unlock(zdd);

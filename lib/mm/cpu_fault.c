@@ -111,7 +111,6 @@ enum fault_result gpusvm_cpu_fault_migrate(struct mm_struct *mm,
 	case VM_FAULT_DONE:
 		if (!vmf.woken)
 			gpusvm_cpu_fault_wake(mm, vmf.address);
-		gpusvm_watchdog_served(mm, vmf.start, vmf.end);
 		gpusvm_mm_count(&mm->stats.cpu_faults, 1);
 		served = FAULT_SERVED;
 		break;
@@ -178,6 +177,9 @@ enum fault_result gpusvm_cpu_fault_look_up(struct mm_struct *mm,
 	}
 	pthread_mutex_unlock(&mm->pt_lock);
 	gpusvm_up_read(&mm->event_lock);
+	if (result == FAULT_SERVED)
+		gpusvm_watchdog_served(mm, fault->start,
+				       fault->start + PAGE_SIZE);
 	if (result == FAULT_WAITS &&
 	    !gpusvm_watchdog_waits(mm, fault->tid, fault->start, why, mover))
 		return FAULT_FAILED;

@@ -333,6 +333,7 @@ void gpusvm_isolate_unprotect(struct migration *m)
 
 	while (protect(m, false) == -EAGAIN)
 		gpusvm_handler_settle(m->mm, attempt++);
+	gpusvm_watchdog_served(m->mm, m->start, gpusvm_migration_limit(m));
 }
 
 /*

@@ -95,6 +95,7 @@ static void drop_pages(struct migration *m, unsigned long i, unsigned long n,
 	for (j = i; j < i + n; j++)
 		m->pages[j]->migration = NULL;
 	pthread_mutex_unlock(&m->mm->pt_lock);
+	gpusvm_watchdog_served(m->mm, to, to + (n << PAGE_SHIFT));
 	let_go(m, i, n);
 }
 

@@ -51,7 +51,7 @@ static const char *reason(enum fault_wait why)
 
 /* True if the thread has waited too long by now, the first time. */
 static bool note(struct watchdog *watchdog, pid_t tid, unsigned long addr,
-		 unsigned long now_ns, unsigned long *since_ns)
+		 bool itself, unsigned long now_ns, unsigned long *since_ns)
 {
 	struct watched *place = find_place(watchdog, tid);
 
@@ -64,7 +64,10 @@ static bool note(struct watchdog *watchdog, pid_t tid, unsigned long addr,
 			.since_ns = now_ns,
 		};
 	place->seen_ns = now_ns;
-	*since_ns = place->since_ns;
+	/* It may have waited for others before. */
+	if (!itself || !place->itself_ns)
+		place->itself_ns = itself ? now_ns : 0;
+	*since_ns = itself ? place->itself_ns : place->since_ns;
 	if (!watchdog->check_ns)
 		WRITE_ONCE(watchdog->check_ns, now_ns + watchdog->limit_ns);
 	/* Another look, for the same thread, may have been a moment later. */
@@ -86,7 +89,7 @@ bool gpusvm_watchdog_waits(struct mm_struct *mm, pid_t tid, unsigned long addr,
 		return true;
 	pthread_mutex_lock(&watchdog->lock);
 	check_ns = watchdog->check_ns;
-	late = note(watchdog, tid, addr, now_ns, &since_ns);
+	late = note(watchdog, tid, addr, itself, now_ns, &since_ns);
 	/* The message may be an old one, of a fault that was served since. */
 	if (itself)
 		WRITE_ONCE(watchdog->check_ns, now_ns + ITSELF_NS);

@@ -23,6 +23,7 @@
  * @addr: The page
  * @since_ns: When it was first found waiting there
  * @seen_ns: And last
+ * @itself_ns: Since when for itself; 0 if it does not
  * @reported: It has been
  */
 struct watched {
@@ -30,6 +31,7 @@ struct watched {
 	unsigned long addr;
 	unsigned long since_ns;
 	unsigned long seen_ns;
+	unsigned long itself_ns;
 	bool reported;
 };
 
@@ -70,7 +72,10 @@ void gpusvm_watchdog_init(struct watchdog *watchdog, unsigned long limit_ns);
 bool gpusvm_watchdog_waits(struct mm_struct *mm, pid_t tid, unsigned long addr,
 			   enum fault_wait why, pid_t holder);
 
-/* Threads that waited in [start, end) were served. */
+/*
+ * Threads that waited in [start, end) were served, or need not wait any more:
+ * their next fault there is another one.
+ */
 void gpusvm_watchdog_served(struct mm_struct *mm, unsigned long start,
 			    unsigned long end);
 

@@ -63,8 +63,6 @@ enum vm_fault_result {
  * @retry_ns: When to try again (monotonic nanoseconds)
  * @holder: With VM_FAULT_RETRY, the thread that has the allocation's lock, if
  *	that is in the way
- * @start: With VM_FAULT_DONE, what came home: first address
- * @end: and end
  * @woken: With VM_FAULT_DONE: threads that wait at the address go on already
  */
 struct vm_fault {
@@ -74,8 +72,6 @@ struct vm_fault {
 	unsigned int flags;
 	unsigned long retry_ns;
 	pid_t holder;
-	unsigned long start;
-	unsigned long end;
 	bool woken;
 };
 

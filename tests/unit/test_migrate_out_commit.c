@@ -212,6 +212,27 @@ static void abort_gives_memory_back(void **state)
 	assert_undone();
 }
 
+/* Who waited for it and touches the page again has another fault. */
+static void abort_ends_the_waiting_of_who_met_it(void **state)
+{
+	const pid_t tid =
+		5000000; /* above the greatest that the kernel gives */
+	unsigned int i;
+
+	(void)state;
+	mm->watchdog.limit_ns = 1000000;
+	fake_fill(window(FIRST), N, 1);
+	begin(0);
+	assert_true(gpusvm_watchdog_waits(mm, tid, fake_addr(fake, FIRST + 3),
+					  WAIT_MIGRATION, 0));
+	assert_int_equal(mm->watchdog.watched[0].tid, tid);
+	copy_to_device();
+	gpusvm_migrate_out_abort(&m);
+	for (i = 0; i < WATCHED; i++)
+		assert_int_equal(mm->watchdog.watched[i].tid, 0);
+	assert_undone();
+}
+
 static void abort_of_untouched_memory_leaves_it_untouched(void **state)
 {
 	(void)state;
@@ -362,6 +383,7 @@ static void abort_honours_removal_by_the_program(void **state)
 
 static const struct CMUnitTest moving[] = {
 	move_test(abort_gives_memory_back),
+	move_test(abort_ends_the_waiting_of_who_met_it),
 	move_test(abort_of_untouched_memory_leaves_it_untouched),
 	move_test(unmap_in_between_drops_pages),
 	move_test(unmap_before_abort_drops_data),
@@ -381,6 +403,7 @@ static const struct CMUnitTest protecting[] = {
 	protect_test(abort_after_failed_madvise_leaves_dropped),
 	protect_test(unprotecting_comes_before_entries_go),
 	protect_test(abort_gives_memory_back),
+	protect_test(abort_ends_the_waiting_of_who_met_it),
 	protect_test(abort_of_untouched_memory_leaves_it_untouched),
 	protect_test(unmap_in_between_drops_pages),
 	protect_test(remap_before_dropping_is_undone),

@@ -156,6 +156,21 @@ static void old_messages_far_apart_are_not_one_fault(void **state)
 	assert_int_equal(nlines, 0);
 }
 
+static void waiting_for_others_is_not_waiting_for_itself(void **state)
+{
+	(void)state;
+	wait_for_migration(THREAD, ADDR);
+	now_ns += ITSELF_NS;
+	assert_true(waits_for_itself());
+	now_ns += ITSELF_NS - 1;
+	wait_for_migration(THREAD, ADDR);
+	assert_true(waits_for_itself());
+	now_ns += ITSELF_NS - 1;
+	assert_true(waits_for_itself());
+	now_ns++;
+	assert_false(waits_for_itself());
+}
+
 static void check_is_due_after_the_limit(void **state)
 {
 	(void)state;
@@ -212,6 +227,7 @@ int main(void)
 		watchdog_test(another_address_starts_anew),
 		watchdog_test(served_fault_is_forgotten),
 		watchdog_test(fault_that_waits_for_itself_is_an_error),
+		watchdog_test(waiting_for_others_is_not_waiting_for_itself),
 		watchdog_test(old_messages_far_apart_are_not_one_fault),
 		watchdog_test(check_is_due_after_the_limit),
 		watchdog_test(without_a_limit_only_oneself_is_reported),
