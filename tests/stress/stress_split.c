@@ -27,6 +27,7 @@
 
 static struct {
 	struct fake_driver *d;
+	struct fake_alloc *coherent; /* does not come home by itself */
 	unsigned char *place;
 	unsigned long end;
 	bool done;
@@ -130,6 +131,8 @@ static bool migrate(void)
 		err = fake_migrate(s.d, range, &alloc);
 	fake_driver_unlock(s.d);
 	s.migrations += !err;
+	if (!err && s.d->pagemap.type == MEMORY_DEVICE_COHERENT)
+		s.coherent = alloc;
 	return !err;
 }
 
@@ -143,9 +146,13 @@ static void play_round(unsigned char *buffer, unsigned int tag)
 	bool again = false;
 
 	have_them_rest(tag % REST_EVERY == 0);
+	if (s.coherent && !drm_gpusvm_evict_to_ram(&s.coherent->base))
+		s.coherent = NULL;
 	/* Else what was behind a hole has no range any more. */
-	if (s.unmaps)
+	if (s.unmaps) {
 		map(0, PAGES);
+		s.coherent = NULL;
+	}
 	for (page = 0; page < PAGES; page++)
 		if (!s.unmaps || page != HOLE)
 			test_fill(s.place + page * PS, PS, tag);
