@@ -137,7 +137,8 @@ static bool is_over(void *arg)
 {
 	struct stress *s = arg;
 
-	return test_now_ms() >= s->end ||
+	/* However busy the machine is, something has come home. */
+	return (test_now_ms() >= s->end && s->d->releases) ||
 	       __atomic_load_n(&s->wrong, __ATOMIC_RELAXED) > 20;
 }
 
@@ -407,10 +408,17 @@ static bool change_fork(struct arena *a, bool bare)
 	if (bare && !(gpusvm_mm_features(test_mm) & GPUSVM_FEATURE_FORK_EVENT))
 		return false;
 	lseek(a->file, 0, SEEK_SET);
-	/* Without the handlers of fork() in the second case. */
+	/*
+	 * Without the handlers of fork() in the second case, and so without
+	 * anybody who stops the device.
+	 */
+	if (bare)
+		fake_driver_lock(a->stress->d);
 	pid = bare ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
 	if (pid == 0)
 		child(a);
+	if (bare)
+		fake_driver_unlock(a->stress->d);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
 		complain(a, 0, bare ? CLONE : FORK, strerror(errno));
 	} else if (status) {
