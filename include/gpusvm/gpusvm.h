@@ -107,7 +107,10 @@ struct gpusvm_mm_opts {
 #define GPUSVM_FEATURE_USERFAULTFD (1ul << 0)
 /* System calls on device-resident memory work (else they give EFAULT). */
 #define GPUSVM_FEATURE_KERNEL_FAULTS (1ul << 1)
-/* A child of a bare clone() reads device-resident memory right. */
+/*
+ * A child of a bare clone() reads device-resident memory right, unless the device
+ * writes to it in that moment: fork() stops it first.
+ */
 #define GPUSVM_FEATURE_FORK_EVENT (1ul << 2)
 /* UFFDIO_MOVE is used. */
 #define GPUSVM_FEATURE_MOVE (1ul << 3)
