@@ -256,8 +256,10 @@ unsigned char test_pattern(size_t offset, unsigned int tag)
 {
 	uint64_t x = (offset >> 3) + 1 + ((uint64_t)tag << 40);
 
-	/* Never 0, so that it differs from memory that was never written. */
 	x *= 0x9e3779b97f4a7c15ull;
+	/* Low bytes do not depend on the tag yet. */
+	x ^= x >> 33;
+	/* Never 0, so that it differs from memory that was never written. */
 	return (unsigned char)((x >> (8 * (offset & 7))) | 1);
 }
 
