@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -12,6 +13,25 @@
 
 #include "compiler.h"
 #include "page_size.h"
+
+/* The plans and the record of every source. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void lock_it(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+static void unlock_it(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+/* As in fake_sys.c: in the child the library closes its source. */
+__attribute__((constructor(101))) static void unlock_in_children(void)
+{
+	pthread_atfork(lock_it, unlock_it, unlock_it);
+}
 
 static struct fake_source *to_fake(struct source *source)
 {
@@ -87,11 +107,11 @@ bool fake_is_zero(const void *page, unsigned long npages)
 
 void fake_source_plan(struct fake_source *fake, struct fake_plan plan)
 {
-	pthread_mutex_lock(&fake->lock);
+	pthread_mutex_lock(&lock);
 	if (fake->nplans == FAKE_MAX_PLANS)
 		abort();
 	fake->plans[fake->nplans++] = plan;
-	pthread_mutex_unlock(&fake->lock);
+	pthread_mutex_unlock(&lock);
 }
 
 void fake_source_fail(struct fake_source *fake, enum fake_op op, long error)
@@ -103,9 +123,16 @@ void fake_source_fail(struct fake_source *fake, enum fake_op op, long error)
 
 void fake_source_forget_plans(struct fake_source *fake)
 {
-	pthread_mutex_lock(&fake->lock);
+	pthread_mutex_lock(&lock);
 	fake->nplans = 0;
-	pthread_mutex_unlock(&fake->lock);
+	pthread_mutex_unlock(&lock);
+}
+
+void fake_source_forget_calls(struct fake_source *fake)
+{
+	pthread_mutex_lock(&lock);
+	fake->ncalls = 0;
+	pthread_mutex_unlock(&lock);
 }
 
 /* The plan for this call of an operation, or NULL. */
@@ -140,7 +167,7 @@ static long begin(struct fake_source *fake, enum fake_op op,
 
 	if (fake->hook)
 		fake->hook(fake, &call);
-	pthread_mutex_lock(&fake->lock);
+	pthread_mutex_lock(&lock);
 	if (fake->ncalls < FAKE_MAX_CALLS)
 		fake->calls[fake->ncalls++] = call;
 	fake->count[op]++;
@@ -149,7 +176,7 @@ static long begin(struct fake_source *fake, enum fake_op op,
 		*len = min(*len, plan->max_pages << PAGE_SHIFT);
 	if (plan)
 		err = plan->error;
-	pthread_mutex_unlock(&fake->lock);
+	pthread_mutex_unlock(&lock);
 	return err;
 }
 
@@ -157,9 +184,9 @@ unsigned int fake_source_count(struct fake_source *fake, enum fake_op op)
 {
 	unsigned int n;
 
-	pthread_mutex_lock(&fake->lock);
+	pthread_mutex_lock(&lock);
 	n = fake->count[op];
-	pthread_mutex_unlock(&fake->lock);
+	pthread_mutex_unlock(&lock);
 	return n;
 }
 
@@ -169,12 +196,12 @@ bool fake_source_called(struct fake_source *fake, enum fake_op op,
 	bool called = false;
 	unsigned int i;
 
-	pthread_mutex_lock(&fake->lock);
+	pthread_mutex_lock(&lock);
 	for (i = 0; i < fake->ncalls; i++)
 		called |= fake->calls[i].op == op &&
 			  addr >= fake->calls[i].start &&
 			  addr < fake->calls[i].end;
-	pthread_mutex_unlock(&fake->lock);
+	pthread_mutex_unlock(&lock);
 	return called;
 }
 

@@ -82,7 +82,6 @@ struct fake_call {
 /**
  * struct fake_source - The source
  * @source: What the code under test sees
- * @lock: Protects the plans and the record
  * @mm: The address space around it
  * @start: The program's memory
  * @npages: Its length
@@ -100,7 +99,6 @@ struct fake_call {
  */
 struct fake_source {
 	struct source source;
-	pthread_mutex_t lock;
 	struct mm_struct *mm;
 	unsigned long start;
 	unsigned long npages;
@@ -135,6 +133,7 @@ void fake_source_plan(struct fake_source *fake, struct fake_plan plan);
 /* Every call from now on fails. */
 void fake_source_fail(struct fake_source *fake, enum fake_op op, long error);
 void fake_source_forget_plans(struct fake_source *fake);
+void fake_source_forget_calls(struct fake_source *fake);
 
 /* Calls of an operation so far; and whether one was at @addr. */
 unsigned int fake_source_count(struct fake_source *fake, enum fake_op op);

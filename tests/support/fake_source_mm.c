@@ -89,7 +89,6 @@ struct fake_source *fake_source_create(unsigned long npages,
 	blocks_before = gpusvm_alloc_live();
 	if (!fake)
 		abort();
-	pthread_mutex_init(&fake->lock, NULL);
 	fake->source.ops = &fake_source_ops;
 	fake->source.fd = -1;
 	fake->start = map_window(npages);

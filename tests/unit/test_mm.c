@@ -210,9 +210,7 @@ static void open_finds_the_highest_address(void **state)
 						   .error = -EINVAL });
 	mm = open_default();
 	assert_int_equal(mm->wake_end, (1ul << 47) - PAGE_SIZE);
-	pthread_mutex_lock(&fake->lock);
-	fake->ncalls = 0;
-	pthread_mutex_unlock(&fake->lock);
+	fake_source_forget_calls(fake);
 	gpusvm_mm_wake_all(mm);
 	assert_true(fake_source_called(fake, FAKE_OP_WAKE,
 				       (1ul << 47) - 2 * PAGE_SIZE));
