@@ -137,9 +137,16 @@ void gpusvm_trapped_reset(unsigned long limit, bool fork)
 {
 	unsigned long mask;
 
-	/* Another thread of the parent may have held it. */
-	if (fork)
+	/*
+	 * Another thread of the parent may have held it, in the middle of a
+	 * change: what the child got of the tree is not to be followed.  Its
+	 * memory is the child's loss.
+	 */
+	if (fork) {
 		pthread_mutex_init(&table.lock, NULL);
+		table.intervals = (struct rb_root_cached){ { NULL }, NULL };
+		table.count = 0;
+	}
 	lock_table(&mask);
 	empty();
 	table.limit = limit;
